@@ -1,0 +1,1 @@
+"""The gateway: a message in flight is never lost and always gets one clear answer."""

@@ -1,0 +1,1 @@
+"""The gateway's words: pure values that every room shares; standard library only."""

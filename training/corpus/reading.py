@@ -1,0 +1,179 @@
+"""Reading messages from a path, whatever lies there.
+
+Taken are a message file, an mbox, a Maildir, a folder tree of messages, and the gzip form of any
+single file, also within folders. Whatever gives no message is reported, and reading goes on.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain, islice
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from training.corpus.mbox import split_mbox, without_from_line
+from training.corpus.message import (
+    DEFAULT_READ_LIMITS,
+    CorpusMessage,
+    CorpusProblem,
+    OnProblem,
+    ProblemCode,
+    ReadLimits,
+    is_mail,
+)
+
+_GZIP_MAGIC = b"\x1f\x8b"
+# What lies beside the mail in public corpora and in Maildirs, and is none.
+_NOT_MESSAGES = frozenset({"index", "cmds", "maildirfolder", "dovecot-uidlist"})
+
+
+def read_messages(
+    path: Path, *, on_problem: OnProblem, limits: ReadLimits = DEFAULT_READ_LIMITS
+) -> Iterator[CorpusMessage]:
+    """Yield every message at ``path``, in the order of names (of Maildirs: of arrival).
+
+    Memory is bounded by one message. Nothing is raised for bad input: each problem goes to
+    ``on_problem`` once.
+    """
+    if not path.is_dir():
+        yield from _read_file(path, on_problem=on_problem, limits=limits)
+        return
+    found = False
+    for file in _files_below(path):
+        found = True
+        yield from _read_file(file, on_problem=on_problem, limits=limits)
+    if not found:
+        on_problem(CorpusProblem(code=ProblemCode.NO_MAIL_INSIDE, where=str(path)))
+
+
+def read_one(
+    path: Path, *, on_problem: OnProblem, limits: ReadLimits = DEFAULT_READ_LIMITS
+) -> CorpusMessage | None:
+    """Read a file that holds exactly one message (mailbox separators in it are text)."""
+    if path.is_dir():
+        detail = "it is a folder"
+        on_problem(CorpusProblem(code=ProblemCode.UNREADABLE, where=str(path), detail=detail))
+        return None
+    problem: CorpusProblem | None = None
+    try:
+        with _opened(path) as stream:
+            raw = without_from_line(stream.read(limits.max_message_bytes + 1))
+            problem = _problem_of(raw, str(path), limits)
+    except (OSError, EOFError, zlib.error) as error:
+        problem = _problem_from(error, path)
+    if problem is not None:
+        on_problem(problem)
+        return None
+    return CorpusMessage(raw=raw, source=str(path))
+
+
+def _read_file(path: Path, *, on_problem: OnProblem, limits: ReadLimits) -> Iterator[CorpusMessage]:
+    try:
+        with _opened(path) as stream:
+            if stream.peek(5)[:5] == b"From ":
+                yield from _read_mailbox(stream, path, on_problem=on_problem, limits=limits)
+                return
+            raw = stream.read(limits.max_message_bytes + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        on_problem(_problem_from(error, path))
+        return
+    if (problem := _problem_of(raw, str(path), limits)) is not None:
+        on_problem(problem)
+        return
+    yield CorpusMessage(raw=raw, source=str(path))
+
+
+def _read_mailbox(
+    stream: BinaryIO, path: Path, *, on_problem: OnProblem, limits: ReadLimits
+) -> Iterator[CorpusMessage]:
+    messages = split_mbox(stream, limits)
+    opening = list(islice(messages, 2))
+    several = len(opening) > 1  # one message under a From line is a message file: no number
+    for number, raw in enumerate(chain(opening, messages), start=1):
+        source = f"{path}#{number}" if several else str(path)
+        if (problem := _problem_of(raw, source, limits)) is not None:
+            on_problem(problem)
+        else:
+            yield CorpusMessage(raw=raw, source=source)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a regular file, through gzip where its first bytes say so.
+
+    Raises OSError also for pipes and devices, which could block for ever.
+    """
+    # Without O_NONBLOCK, opening a named pipe would wait for a writer that may never come.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("it is no regular file")
+        if file.peek(2)[:2] != _GZIP_MAGIC:
+            yield file
+            return
+        with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
+            yield io.BufferedReader(cast("io.RawIOBase", unpacked))
+
+
+def _problem_of(raw: bytes, where: str, limits: ReadLimits) -> CorpusProblem | None:
+    if not raw.strip():
+        return CorpusProblem(code=ProblemCode.EMPTY, where=where)
+    if len(raw) > limits.max_message_bytes:
+        detail = f"more than {limits.max_message_bytes} bytes"
+        return CorpusProblem(code=ProblemCode.TOO_LARGE, where=where, detail=detail)
+    if not is_mail(raw):
+        return CorpusProblem(code=ProblemCode.NOT_MAIL, where=where)
+    return None
+
+
+def _problem_from(error: Exception, path: Path) -> CorpusProblem:
+    match error:
+        case FileNotFoundError() | NotADirectoryError():
+            return CorpusProblem(code=ProblemCode.MISSING, where=str(path))
+        case gzip.BadGzipFile() | EOFError() | zlib.error():
+            return CorpusProblem(code=ProblemCode.BROKEN_GZIP, where=str(path), detail=str(error))
+        case OSError():
+            detail = error.strerror or str(error)
+            return CorpusProblem(code=ProblemCode.UNREADABLE, where=str(path), detail=detail)
+        case _:
+            return CorpusProblem(
+                code=ProblemCode.UNREADABLE, where=str(path), detail=type(error).__name__
+            )
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield the message files of a Maildir or a tree; names order both.
+
+    A Maildir's ``tmp`` holds half-written mail. Hidden folders are skipped: the subfolders of a
+    Maildir++ (``.Junk``) hold mail of another kind than their parent.
+    """
+    for root, folders, files in os.walk(folder):
+        if {"cur", "new"} & set(folders):
+            yield from _files_of_maildir(Path(root))
+            folders[:] = [name for name in folders if name not in {"cur", "new", "tmp"}]
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and name not in _NOT_MESSAGES:
+                yield Path(root, name)
+
+
+def _files_of_maildir(maildir: Path) -> Iterator[Path]:
+    """Yield what ``cur`` and ``new`` hold; the names begin with the time of arrival."""
+    files = [
+        file
+        for part in ("cur", "new")
+        if (maildir / part).is_dir()
+        for file in (maildir / part).iterdir()
+        if not file.name.startswith(".") and not file.is_dir()
+    ]
+    yield from sorted(files, key=_arrival)
+
+
+def _arrival(file: Path) -> tuple[int, str]:
+    seconds = file.name.partition(".")[0]
+    return (int(seconds) if seconds.isascii() and seconds.isdigit() else 0, file.name)
