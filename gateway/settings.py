@@ -110,9 +110,6 @@ class ScoreSettings(_Section):
 
     symbols: dict[str, float] = {}
     caps: dict[str, float] = {}
-    unsure: float = 4.0
-    spam: float = 6.0
-    reject: float = 15.0
     scan_deadline_s: Seconds = 20.0
 
 
