@@ -1,0 +1,281 @@
+"""One process that binds the sockets, starts the roles, restarts what dies and kills what hangs.
+
+It handles no mail itself. Children get the listening sockets as inherited descriptors, a slot in
+shared memory, and the read end of a pipe that only the supervisor holds open: when the supervisor
+is killed they notice, drain and leave.
+"""
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from gateway.core.errors import ConfigError, GatewayError
+from gateway.settings import Settings
+from gateway.telemetry.slots import Slots
+
+_HANG_S = 30.0  # without a heartbeat; a scan is bounded far below
+_START_S = 60.0  # until the first heartbeat: a large index may have to migrate
+_BIND_RETRY_S = 5.0  # children of a killed supervisor need a moment to let go of the port
+_LONGEST_PAUSE_S = 10.0
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Child:
+    role: str
+    slot: int
+    process: subprocess.Popen[bytes]
+    started_s: float
+    draining_since_s: float | None = None
+    killed: bool = False
+
+
+@dataclass(slots=True)
+class _Seat:
+    """One place a child has to fill; it remembers how often that failed lately."""
+
+    role: str
+    child: _Child | None = None
+    failures: int = 0
+    not_before_s: float = 0.0
+
+
+def bind(host: str, port: int, *, patience_s: float = _BIND_RETRY_S) -> socket.socket:
+    """A listening socket that children inherit.
+
+    Never SO_REUSEPORT: a second instance would start unnoticed.
+
+    Raises:
+        ConfigError: naming the address, when it is in use or may not be bound.
+    """
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    end = time.monotonic() + patience_s
+    while True:
+        sock = socket.socket(family, kind, proto)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(address)
+            sock.listen(1024)
+        except OSError as error:
+            sock.close()
+            if error.errno == 98 and time.monotonic() < end:
+                time.sleep(0.2)
+                continue
+            raise ConfigError(
+                f"cannot listen on {host}:{port}: {error.strerror}; "
+                "stop what holds that port or choose another in gateway.toml"
+            ) from error
+        sock.setblocking(False)
+        return sock
+
+
+@dataclass(slots=True, kw_only=True)
+class Supervisor:
+    """Keeps ``workers`` SMTP processes, one web process and one keeper running.
+
+    ``reload`` reads the configuration anew and raises ConfigError if it cannot be used; then the
+    old one stays.
+    """
+
+    config: Path
+    settings: Settings
+    reload: Callable[[], Settings]
+    slots: Slots
+    announce: Callable[[Settings], None]
+    _listeners: dict[str, socket.socket] = field(default_factory=dict)
+    _seats: list[_Seat] = field(default_factory=list)
+    _leaving: list[_Child] = field(default_factory=list)
+    _stopping: bool = False
+    _announced: bool = False
+    _lifeline: tuple[int, int] = (-1, -1)
+
+    def run(self) -> int:
+        """Serve until SIGTERM or SIGINT; returns the exit code."""
+        self._listeners = {
+            "smtp": bind(self.settings.smtp.host, self.settings.smtp.port),
+            "web": bind(self.settings.web.host, self.settings.web.port),
+        }
+        self._lifeline = os.pipe()
+        self._seats = [_Seat(role) for role in self._roles()]
+        with self._signals() as wakeups:
+            try:
+                while not self._finished():
+                    self._fill_seats()
+                    self._announce_when_up()
+                    for number in _wait(wakeups, 0.2):
+                        self._on_signal(number)
+                    self._reap()
+                    self._kill_what_hangs()
+            finally:
+                self._kill_all()
+        return 0
+
+    def _roles(self) -> list[str]:
+        workers = self.settings.smtp.workers or os.cpu_count() or 1
+        return ["keeper", "web", *["smtp"] * workers]
+
+    def _finished(self) -> bool:
+        return self._stopping and not self._leaving and not any(seat.child for seat in self._seats)
+
+    def _fill_seats(self) -> None:
+        now = time.monotonic()
+        for seat in self._seats:
+            if seat.child is None and not self._stopping and now >= seat.not_before_s:
+                seat.child = self._start(seat.role)
+
+    def _start(self, role: str) -> _Child:
+        used = {child.slot for child in self._children()}
+        slot = next(number for number in range(10_000) if number not in used)
+        self.slots.clear(slot)
+        listener = self._listeners[role].fileno() if role in self._listeners else -1
+        passed = [self._lifeline[0], *([listener] if listener >= 0 else [])]
+        arguments = ["serve", "--config", str(self.config), "--role", role]
+        environment = {
+            **os.environ,
+            "SCHWAMM_SUPERVISED": f"{slot},{self._lifeline[0]},{listener}",
+        }
+        process = subprocess.Popen(  # noqa: S603  our own module, no shell
+            [sys.executable, "-m", "gateway", *arguments],
+            pass_fds=passed,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+        )
+        _log.info("child started", child=role, pid=process.pid, slot=slot)
+        return _Child(role=role, slot=slot, process=process, started_s=time.monotonic())
+
+    def _children(self) -> Iterator[_Child]:
+        yield from self._leaving
+        yield from (seat.child for seat in self._seats if seat.child)
+
+    def _announce_when_up(self) -> None:
+        if self._announced or self._stopping:
+            return
+        beats = [
+            seat.child and self.slots.last_heartbeat_ms(seat.child.slot) for seat in self._seats
+        ]
+        if all(beats):
+            self._announced = True
+            self.announce(self.settings)
+
+    def _on_signal(self, number: int) -> None:
+        if number in {signal.SIGTERM, signal.SIGINT} and not self._stopping:
+            _log.info("stopping", signal=signal.Signals(number).name)
+            self._stopping = True
+            for child in self._children():
+                self._drain(child)
+        elif number == signal.SIGHUP and not self._stopping:
+            self._reload()
+
+    def _reload(self) -> None:
+        """Replace every child by one with the new configuration; the old ones finish their mail."""
+        try:
+            settings = self.reload()
+            listeners = self._rebound(settings)
+        except GatewayError as error:
+            _log.error("reload refused, the old configuration stays", reason=str(error))
+            return
+        self.settings, self._listeners = settings, listeners
+        old = [seat.child for seat in self._seats if seat.child]
+        self._seats = [_Seat(role) for role in self._roles()]
+        self._leaving.extend(old)
+        for child in old:
+            self._drain(child)
+        _log.info("reloaded", settings=settings.digest)
+
+    def _rebound(self, settings: Settings) -> dict[str, socket.socket]:
+        kept = dict(self._listeners)
+        for role in ("smtp", "web"):
+            before, after = getattr(self.settings, role), getattr(settings, role)
+            if (before.host, before.port) != (after.host, after.port):
+                kept[role] = bind(after.host, after.port)
+        for role, sock in self._listeners.items():
+            if kept[role] is not sock:
+                sock.close()
+        return kept
+
+    def _drain(self, child: _Child) -> None:
+        child.draining_since_s = time.monotonic()
+        with contextlib.suppress(ProcessLookupError):
+            child.process.send_signal(signal.SIGTERM)
+
+    def _reap(self) -> None:
+        for gone in [child for child in self._leaving if child.process.poll() is not None]:
+            self._leaving.remove(gone)
+            self._note_end(gone)
+        for seat in self._seats:
+            child = seat.child
+            if child is None or child.process.poll() is None:
+                continue
+            seat.child = None
+            self._note_end(child)
+            lived_s = time.monotonic() - child.started_s
+            seat.failures = 0 if lived_s > _LONGEST_PAUSE_S else seat.failures + 1
+            pause_s = min(0.1 * 2**seat.failures, _LONGEST_PAUSE_S)
+            seat.not_before_s = time.monotonic() + (pause_s if seat.failures > 1 else 0)
+
+    def _note_end(self, child: _Child) -> None:
+        code = child.process.returncode
+        level = _log.info if code == 0 else _log.error
+        level("child ended", child=child.role, pid=child.process.pid, code=code)
+        digest = self.slots.scanned_by(child.slot)
+        if digest is not None and code != 0:
+            strikes = self.slots.strike(digest)
+            _log.error("died over a mail", digest=digest.hex(), strikes=strikes)
+        self.slots.clear(child.slot)
+
+    def _kill_what_hangs(self) -> None:
+        now = time.monotonic()
+        for child in self._children():
+            beat_s = self.slots.last_heartbeat_ms(child.slot) / 1000
+            silent_s = now - beat_s if beat_s else now - child.started_s
+            hangs = silent_s > (_HANG_S if beat_s else _START_S)
+            drained_s = now - child.draining_since_s if child.draining_since_s else 0.0
+            if (hangs or drained_s > self.settings.smtp.drain_timeout_s + 5) and not child.killed:
+                _log.error("killing a child", child=child.role, pid=child.process.pid, hangs=hangs)
+                child.killed = True
+                child.process.kill()
+
+    def _kill_all(self) -> None:
+        for child in self._children():
+            child.process.kill()
+            child.process.wait()
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[int]:
+        receive, send = os.pipe()
+        os.set_blocking(receive, False)
+        os.set_blocking(send, False)
+        caught = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+        previous = {number: signal.signal(number, lambda *_: None) for number in caught}
+        old = signal.set_wakeup_fd(send)
+        try:
+            yield receive
+        finally:
+            signal.set_wakeup_fd(old)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            os.close(receive)
+            os.close(send)
+
+
+def _wait(wakeups: int, timeout_s: float) -> bytes:
+    with selectors.DefaultSelector() as selector:
+        selector.register(wakeups, selectors.EVENT_READ)
+        if not selector.select(timeout_s):
+            return b""
+    return os.read(wakeups, 4096)

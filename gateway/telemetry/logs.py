@@ -1,0 +1,51 @@
+"""Structured logging on standard error: event name, key=value pairs, one summary a message."""
+
+import logging
+import sys
+
+import structlog
+
+from gateway.settings import LogSettings
+
+_PERSONAL = ("mail_from", "recipients", "recipient", "subject", "from_header", "rcpt_to")
+
+
+def configure(settings: LogSettings, *, role: str) -> None:
+    """Set up logging of this process; addresses and subjects are left out unless settings allow."""
+    json_lines = settings.format == "json" or (
+        settings.format == "auto" and not sys.stderr.isatty()
+    )
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if json_lines
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    processors: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    if not settings.personal_data:
+        processors.insert(0, _without_personal_data)
+    structlog.configure(
+        processors=[*processors, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[settings.level.upper()]
+        ),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(role=role)
+    # aiosmtpd and others log through the standard library, addresses included: only warnings pass.
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
+    logging.getLogger("mail.log").setLevel(logging.ERROR)
+
+
+def _without_personal_data(
+    logger: object, method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    del logger, method
+    for key in _PERSONAL:
+        event.pop(key, None)
+    return event
