@@ -54,7 +54,7 @@ format: $(VENV)/dev.stamp ## let ruff format the code
 
 lock: ## resolve requirements anew (needs uv)
 	uv pip compile -q pyproject.toml --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --no-header --no-annotate --python-version 3.11 --extra postgresql -o requirements/run.txt
+	  --no-header --no-annotate --python-version 3.11 --extra build --extra postgresql -o requirements/run.txt
 	uv pip compile -q pyproject.toml --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --no-header --no-annotate --python-version 3.11 --extra dev -o requirements/dev.txt
 
