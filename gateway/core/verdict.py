@@ -46,6 +46,28 @@ class Symbol:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WordReason:
+    """A word of this mail and its weight of evidence: above zero speaks for spam."""
+
+    word: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentFinding:
+    """What the classifier said of one mail.
+
+    ``probability`` is the calibrated spam probability; ``known_share`` says how much of the mail
+    the model knew, from 0 to 1. ``words`` are the strongest for and against.
+    """
+
+    probability: float
+    known_share: float
+    model_id: str
+    words: tuple[WordReason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What one check reports."""
 
@@ -55,6 +77,7 @@ class Outcome:
     elapsed_ms: float = 0.0
     error: str = ""  # why ERROR or SKIP, for the admin
     malware: str = ""  # the name a scanner gave, if it found any
+    content: ContentFinding | None = None  # what the classifier said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +87,6 @@ class ScoredSymbol:
     name: str
     points: float
     detail: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WordReason:
-    """A word of this mail and its weight of evidence: above zero speaks for spam."""
-
-    word: str
-    weight: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
