@@ -56,21 +56,26 @@ def read_one(
     path: Path, *, on_problem: OnProblem, limits: ReadLimits = DEFAULT_READ_LIMITS
 ) -> CorpusMessage | None:
     """Read a file that holds exactly one message (mailbox separators in it are text)."""
-    if path.is_dir():
-        detail = "it is a folder"
-        on_problem(CorpusProblem(code=ProblemCode.UNREADABLE, where=str(path), detail=detail))
+    read = read_bytes(path, limits)
+    if isinstance(read, CorpusProblem):
+        on_problem(read)
         return None
-    problem: CorpusProblem | None = None
-    try:
-        with _opened(path) as stream:
-            raw = without_from_line(stream.read(limits.max_message_bytes + 1))
-            problem = _problem_of(raw, str(path), limits)
-    except (OSError, EOFError, zlib.error) as error:
-        problem = _problem_from(error, path)
-    if problem is not None:
+    if (problem := _problem_of(read, str(path), limits)) is not None:
         on_problem(problem)
         return None
-    return CorpusMessage(raw=raw, source=str(path))
+    return CorpusMessage(raw=read, source=str(path))
+
+
+def read_bytes(path: Path, limits: ReadLimits = DEFAULT_READ_LIMITS) -> bytes | CorpusProblem:
+    """Return what a file holds, mail or not, unpacked and without a ``From `` line.
+
+    A file above the limit is cut one byte after it.
+    """
+    try:
+        with _opened(path) as stream:
+            return without_from_line(stream.read(limits.max_message_bytes + 1))
+    except (OSError, EOFError, zlib.error) as error:
+        return _problem_from(error, path)
 
 
 def _read_file(path: Path, *, on_problem: OnProblem, limits: ReadLimits) -> Iterator[CorpusMessage]:

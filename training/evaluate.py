@@ -1,0 +1,175 @@
+"""One evaluation: a stream, a protocol, a filter; measures with intervals come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from training.corpus import CorpusMessage, CorpusProblem, read_index, read_index_entries
+from training.corpus.message import OnProblem
+from training.dedup import Fingerprint, campaigns, fingerprint
+from training.measures import Measures, measure
+from training.measures_bootstrap import Interval, intervals
+from training.protocols import (
+    EvaluationProtocol,
+    LabelledStream,
+    ProtocolKind,
+    Run,
+    Scorer,
+    WordWeights,
+    run_stream,
+)
+from training.split import arrival_time_of, once_a_day, split_by_time
+
+Learn = Callable[[bytes, bool], None]
+Step = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterUnderTest:
+    """A filter as the evaluation drives it.
+
+    ``learn`` is None for one that cannot learn, ``knows_nothing`` marks one that starts empty,
+    ``threshold`` is the score from which it says spam.
+    """
+
+    name: str
+    scorer: Scorer
+    learn: Learn | None = None
+    explain: Callable[[bytes], WordWeights] | None = None
+    threshold: float = 0.5
+    knows_nothing: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Everything a report or a JSON line tells about one run."""
+
+    filter_name: str
+    protocol: EvaluationProtocol
+    run: Run
+    measures: Measures
+    intervals: dict[str, Interval]
+    skipped: int
+    note: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        """Return the contract's keys, and after them what else is worth keeping."""
+        return {
+            **self.measures.as_dict(),
+            "messages": len(self.run.scores),
+            "seconds": round(self.run.seconds, 3),
+            "ham": int((~self.run.is_spam).sum()),
+            "spam": int(self.run.is_spam.sum()),
+            "learned": self.run.learned,
+            "skipped": self.skipped,
+            "protocol": str(self.protocol),
+            "filter": self.filter_name,
+            "filter_seconds": round(self.run.filter_seconds, 3),
+            "intervals_95": {
+                name: [interval.low, interval.high] for name, interval in self.intervals.items()
+            },
+            "note": self.note,
+        }
+
+
+@dataclass(slots=True)
+class Corpus:
+    """An index file that can be read several times; problems are told the first time only."""
+
+    index: Path
+    limit: int | None
+    on_problem: OnProblem
+    skipped: int = field(default=0, init=False)
+    _told: bool = field(default=False, init=False)
+
+    def stream(self) -> Iterator[tuple[CorpusMessage, bool]]:
+        """Yield the messages in order, from the first to the limit."""
+        tell = not self._told
+        self._told = True
+
+        def note(problem: CorpusProblem) -> None:
+            if tell:
+                self.skipped += 1
+                self.on_problem(problem)
+
+        yield from islice(read_index(self.index, on_problem=note), self.limit)
+
+    def lines(self) -> int:
+        """Count the index's lines: how many messages to expect, for a progress display."""
+        entries = read_index_entries(self.index, on_problem=lambda _: None)
+        return sum(1 for _ in islice(entries, self.limit))
+
+
+def evaluate(
+    corpus: Corpus,
+    tested: FilterUnderTest,
+    protocol: EvaluationProtocol,
+    *,
+    on_step: Step = lambda: None,
+    resamples: int = 1000,
+) -> Evaluation:
+    """Run the protocol over the corpus and measure.
+
+    A filter that knows nothing has nothing to show in a batch: it is then trained on the earlier
+    half by time of arrival, campaigns kept whole, and tested on the later half.
+
+    Raises NothingToMeasure without ham or without spam among the scored messages.
+    """
+    note = ""
+    stream: LabelledStream = corpus.stream()
+    if protocol.kind is ProtocolKind.BATCH and tested.knows_nothing and tested.learn is not None:
+        note, stream = _trained_on_earlier_half(corpus, tested.learn, on_step)
+    run = run_stream(
+        stream,
+        tested.scorer,
+        learn=tested.learn,
+        feedback=protocol.feedback,
+        threshold=tested.threshold,
+        explain=tested.explain,
+        on_step=on_step,
+    )
+    labels, scores = run.is_spam, run.scores
+    return Evaluation(
+        filter_name=tested.name,
+        protocol=protocol,
+        run=run,
+        measures=measure(labels, scores, threshold=tested.threshold),
+        intervals=intervals(labels, scores, threshold=tested.threshold, resamples=resamples),
+        skipped=corpus.skipped,
+        note=note,
+    )
+
+
+def _trained_on_earlier_half(
+    corpus: Corpus, learn: Learn, on_step: Step
+) -> tuple[str, LabelledStream]:
+    times: list[float | None] = []
+    prints: list[Fingerprint] = []
+    labels: list[bool] = []
+    for message, is_spam in corpus.stream():
+        times.append(arrival_time_of(message.raw))
+        prints.append(fingerprint(message.raw))
+        labels.append(is_spam)
+        on_step()
+    groups = campaigns(prints)
+    split = split_by_time(times, groups)
+    lessons = once_a_day(split.train, times, groups, np.array(labels, dtype=np.bool_))
+    for message, is_spam in _at(corpus, frozenset(lessons.tolist())):
+        learn(message.raw, is_spam)
+        on_step()
+    note = (
+        f"trained on {len(lessons)} of the earlier {len(split.train)} messages (each campaign "
+        f"once a day), tested on {len(split.test)} later ones of other campaigns"
+    )
+    return note, _at(corpus, frozenset(split.test.tolist()))
+
+
+def _at(corpus: Corpus, positions: frozenset[int]) -> Iterator[tuple[CorpusMessage, bool]]:
+    for position, labelled in enumerate(corpus.stream()):
+        if position in positions:
+            yield labelled
