@@ -1,0 +1,5 @@
+"""``python -m gateway`` is ``schwamm``."""
+
+from gateway.cli import main
+
+main()

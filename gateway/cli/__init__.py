@@ -1,0 +1,89 @@
+"""The command line. Commands are loaded when they are called: a worker starts through here too.
+
+Exit codes are a contract (architecture, section 8): 0 success, 1 failed check, 2 bad usage.
+"""
+
+import importlib
+import sys
+from importlib.metadata import entry_points
+
+import click
+
+from gateway.core.errors import ConfigError, GatewayError
+
+_COMMANDS = {  # name -> module of gateway.cli and attribute in it
+    "init": "init:init",
+    "serve": "serve:serve",
+    "samples": "samples:samples",
+    "scan": "scan:scan",
+    "quarantine": "quarantine:quarantine",
+    "queue": "queue:queue",
+    "track": "tracking:track",
+    "reindex": "tracking:reindex",
+    "domain": "domains:domain",
+    "customer": "domains:customer",
+    "user": "domains:user",
+    "doctor": "doctor:doctor",
+}
+_TRAINING = "schwamm.commands"
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module only when that command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return [*_COMMANDS, *_training_commands()]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        place = _COMMANDS.get(cmd_name)
+        if place is None:
+            return _training_commands().get(cmd_name)
+        module, _, attribute = place.partition(":")
+        command: click.Command = getattr(
+            importlib.import_module(f"gateway.cli.{module}"), attribute
+        )
+        return command
+
+
+def _training_commands() -> dict[str, click.Command]:
+    """Commands that other packages add; training is one, and the gateway does not import it."""
+    found: dict[str, click.Command] = {}
+    for entry in entry_points(group=_TRAINING):
+        for command in entry.load()():
+            found[command.name] = command
+    return found
+
+
+@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="schwamm")
+@click.option(
+    "--language", type=click.Choice(["de", "en"]), help="Language of what is printed for people."
+)
+@click.pass_context
+def schwamm(ctx: click.Context, language: str | None) -> None:
+    """Schwamm absorbs spam in front of your mail servers and explains what it did."""
+    ctx.ensure_object(dict)["language"] = language
+
+
+def main() -> None:
+    """Run a command; what goes wrong is one line that says what to do next."""
+    try:
+        code = schwamm.main(standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        code = leave.exit_code
+    except click.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except ConfigError as error:
+        click.echo(f"schwamm: {error}", err=True)
+        code = 2
+    except GatewayError as error:
+        click.echo(f"schwamm: {error}", err=True)
+        code = 1
+    except BrokenPipeError:
+        code = 141
+    sys.exit(code if isinstance(code, int) else 0)

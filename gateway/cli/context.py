@@ -1,0 +1,80 @@
+"""What commands share: configuration, language, tables for people and lines for machines."""
+
+import functools
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from gateway.settings import Settings, find_config, load
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def config_option(command: F) -> F:
+    """Add ``--config`` and hand the loaded ``Settings`` to the command as ``settings``."""
+
+    @click.option("--config", type=click.Path(path_type=Path), help="The configuration file.")
+    @functools.wraps(command)
+    def with_settings(*args: Any, config: Path | None, **kwargs: Any) -> Any:
+        return command(*args, settings=load(find_config(config)), **kwargs)
+
+    return with_settings  # type: ignore[return-value]  # click decorators keep the signature
+
+
+def json_option(command: F) -> F:
+    """Add ``--json``: one object a line."""
+    return click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")(command)
+
+
+def language(settings: Settings | None = None) -> str:
+    """The reader's language: ``--language``, else the terminal's, else the node's."""
+    context = click.get_current_context(silent=True)
+    chosen = (context.find_root().obj or {}).get("language") if context else None
+    if chosen:
+        return str(chosen)
+    for variable in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        code = os.environ.get(variable, "")[:2].lower()
+        if code in {"de", "en"}:
+            return code
+    return settings.node.language if settings else "en"
+
+
+def print_rows(
+    rows: Iterable[Mapping[str, object]],
+    *,
+    as_json: bool,
+    columns: Sequence[tuple[str, str]],
+    empty: str,
+) -> None:
+    """Print a listing: JSON lines as they are, or the ``(key, heading)`` columns as a table."""
+    if as_json:
+        for row in rows:
+            click.echo(json.dumps(row, ensure_ascii=False))
+        return
+    # rich takes 60 ms to import: only people wait for it.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for _, heading in columns:
+        table.add_column(heading, overflow="fold")
+    count = 0
+    for row in rows:
+        count += 1
+        table.add_row(*(Text(printable(row.get(key))) for key, _ in columns))
+    console = Console(soft_wrap=False, highlight=False)
+    console.print(table if count else empty)
+
+
+def printable(value: object) -> str:
+    """Text that cannot steer a terminal: control characters of hostile mail are shown as ``?``."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return "".join(c if c.isprintable() else "?" for c in str(value))
