@@ -126,10 +126,12 @@ class DeliverySettings(_Section):
     expire_after_s: Seconds = 5 * 86400
 
 
-class QuarantineSettings(_Section):
-    """Held mail."""
+class TrialSettings(_Section):
+    """For trying Schwamm out: a small DNS server of our own with a block list in it."""
 
-    retention_days: Positive = 14
+    dns_port: Port = 0  # 0: none
+    zone: str = "dnsbl.trial.example"
+    listed: tuple[str, ...] = ("127.0.0.66",)
 
 
 class ModelSettings(_Section):
@@ -175,7 +177,7 @@ class Settings(BaseSettings):
     dnsbl: Annotated[tuple[DnsblSettings, ...], AfterValidator(_distinct)] = ()
     scores: ScoreSettings = ScoreSettings()
     delivery: DeliverySettings = DeliverySettings()
-    quarantine: QuarantineSettings = QuarantineSettings()
+    trial: TrialSettings = TrialSettings()
     model: ModelSettings = ModelSettings()
     index: IndexSettings = IndexSettings()
     log: LogSettings = LogSettings()

@@ -1,0 +1,251 @@
+"""One message from its final dot to its reply: scan, decide, hand over or hold, settle.
+
+The promise is kept here: ``250`` is said only after the next hop took the message or a record of it
+is durable (architecture, section 1). Whatever goes wrong before that is a 4xx, and the client still
+has the mail.
+"""
+
+import mmap
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import structlog
+
+from gateway.checks.check import ConnectionFacts
+from gateway.core.clock import Clock
+from gateway.core.errors import StorageError
+from gateway.core.handoff import CopyReply
+from gateway.core.mail import Mail
+from gateway.core.record import Copy, CopyState, Event, HoldReason, MessageFacts
+from gateway.core.reply import REFUSED_BY_POLICY, Reply
+from gateway.core.routing import Domain, Generation
+from gateway.core.verdict import Action, Verdict, VerdictClass
+from gateway.pipeline.policy import actions
+from gateway.pipeline.scanner import Scan
+from gateway.smtp.received import received_field
+from gateway.smtp.reply_table import Attempt, Settlement, settle
+from gateway.store.codec import message_event
+
+_log = structlog.get_logger()
+_DAY_MS = 86_400_000
+
+
+class Scanner(Protocol):
+    """Judges a mail (gateway.pipeline.scanner)."""
+
+    async def scan(
+        self, mail: Mail, connection: Awaitable[ConnectionFacts] | None, *, generation: int
+    ) -> Scan:
+        """Score the mail.
+
+        Raises:
+            ScanFailedError: as a whole; the mail is deferred.
+        """
+
+
+class Relay(Protocol):
+    """Hands copies over inside the client's session (gateway.delivery.relay)."""
+
+    async def hand_off(
+        self, facts: MessageFacts, content: bytes | mmap.mmap, copies: Sequence[Copy]
+    ) -> Mapping[str, CopyReply]:
+        """Try each copy at its next hop; what fails is a value, keyed by recipient."""
+
+
+class Records(Protocol):
+    """Durable bytes (gateway.store.records)."""
+
+    async def put(self, facts: MessageFacts, content: bytes | mmap.mmap) -> None:
+        """Write and fsync.
+
+        Raises:
+            StorageError: nothing was kept.
+        """
+
+
+class Journal(Protocol):
+    """This process's log of what happened (gateway.store.journal)."""
+
+    def append(self, event: Event) -> None:
+        """Write one line; a killed process does not lose it."""
+
+
+class Strikes(Protocol):
+    """Which mails killed workers (gateway.telemetry.slots)."""
+
+    def is_dangerous(self, sha256: str) -> bool:
+        """Whether this mail is held unparsed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """Takes every mail that came in whole and answers for all its copies."""
+
+    node: str
+    hostname: str
+    scanner: Scanner
+    relay: Relay
+    records: Records
+    journal: Journal
+    strikes: Strikes
+    clock: Clock
+
+    async def take(
+        self,
+        mail: Mail,
+        generation: Generation,
+        connection: Awaitable[ConnectionFacts] | None = None,
+    ) -> Reply:
+        """Settle one mail; the reply is for the client, the journal knows the rest.
+
+        Raises:
+            SmtpError: with the 4xx that the client hears; nothing is ours then.
+        """
+        if self.strikes.is_dangerous(mail.sha256):
+            scan = Scan(verdict=None, subject="", from_header="", message_id="")
+        else:
+            scan = await self.scanner.scan(mail, connection, generation=generation.number)
+        copies = self._copies(mail, scan.verdict, generation)
+        facts = self._facts(mail, scan, copies, generation)
+        settlement = await self._settle(facts, mail, generation)
+        now = self.clock.now_ms()
+        delivered = any(copy.state is CopyState.DELIVERED for copy in settlement.copies)
+        self._tell(
+            replace(
+                facts,
+                copies=settlement.copies,
+                answered_at_ms=now,
+                handed_off_at_ms=now if delivered else None,
+                reply=str(settlement.reply),
+            )
+        )
+        return settlement.reply.with_id(mail.id)
+
+    def _copies(
+        self, mail: Mail, verdict: Verdict | None, generation: Generation
+    ) -> tuple[Copy, ...]:
+        served: list[tuple[Domain, Copy]] = []
+        recipients = []
+        for address in mail.envelope.rcpt_to:
+            domain = generation.domain(address.domain)
+            if domain is None:  # removed between RCPT and the dot: the next try hears 550
+                raise StorageError(f"domain {address.domain} is no longer served")
+            recipients.append((address, domain))
+        chosen = actions(verdict, recipients) if verdict else {}
+        for address, domain in recipients:
+            action = chosen.get(address, Action.QUARANTINE)
+            served.append((domain, _copy(address.key, address.spelling, domain, action)))
+        return tuple(self._placed(copy, domain, verdict, mail) for domain, copy in served)
+
+    def _placed(self, copy: Copy, domain: Domain, verdict: Verdict | None, mail: Mail) -> Copy:
+        match copy.action:
+            case Action.REJECT:
+                return replace(copy, state=CopyState.REFUSED)
+            case Action.QUARANTINE:
+                reason = _hold_reason(verdict)
+                return replace(
+                    copy,
+                    state=CopyState.HELD,
+                    hold_reason=reason,
+                    admin_only=reason is not HoldReason.SPAM,
+                    expires_at_ms=mail.received_at_ms + domain.retention_days * _DAY_MS,
+                )
+            case _:
+                return copy
+
+    def _facts(
+        self, mail: Mail, scan: Scan, copies: tuple[Copy, ...], generation: Generation
+    ) -> MessageFacts:
+        return MessageFacts(
+            id=mail.id,
+            node=self.node,
+            direction="in",
+            received_at_ms=mail.received_at_ms,
+            answered_at_ms=None,
+            handed_off_at_ms=None,
+            session=mail.session,
+            envelope=mail.envelope,
+            size_bytes=mail.size_bytes,
+            sha256=mail.sha256,
+            subject=scan.subject,
+            from_header=scan.from_header,
+            message_id=scan.message_id,
+            verdict=scan.verdict,
+            copies=copies,
+            generation=generation.number,
+            reply="",
+            trace=received_field(mail, hostname=self.hostname),
+        )
+
+    async def _settle(self, facts: MessageFacts, mail: Mail, generation: Generation) -> Settlement:
+        """Hold first, then hand over: when the disk fails, no copy has gone out yet."""
+        refused = [copy for copy in facts.copies if copy.state is CopyState.REFUSED]
+        if refused:  # policy lets REJECT stand only where it is everyone's
+            return Settlement(reply=REFUSED_BY_POLICY, copies=facts.copies)
+        held = [copy for copy in facts.copies if copy.state is CopyState.HELD]
+        going = [copy for copy in facts.copies if copy.state is not CopyState.HELD]
+        if held:
+            await self.records.put(replace(facts, copies=tuple(held)), mail.content)
+        if not going:
+            return settle([], held)
+        results = await self.relay.hand_off(facts, mail.content, going)
+        attempts = [
+            Attempt(
+                copy=copy,
+                result=results[copy.recipient],
+                on_outage=_domain_of(copy, generation).on_outage,
+            )
+            for copy in going
+        ]
+        settlement = settle(attempts, held)
+        if any(copy.state.ours for copy in settlement.copies if copy not in held):
+            await self.records.put(replace(facts, copies=settlement.copies), mail.content)
+        return settlement
+
+    def _tell(self, facts: MessageFacts) -> None:
+        answered_at_ms = facts.answered_at_ms or 0
+        self.journal.append(message_event(facts, answered_at_ms))
+        verdict = facts.verdict
+        _log.info(
+            "message",
+            mail_id=facts.id,
+            ip=facts.session.ip,
+            reply=facts.reply,
+            verdict=verdict.kind.value if verdict else "none",
+            score=verdict.score if verdict else None,
+            symbols=[symbol.name for symbol in verdict.symbols] if verdict else [],
+            copies=[copy.state.value for copy in facts.copies],
+            size_bytes=facts.size_bytes,
+            took_ms=answered_at_ms - facts.received_at_ms,
+            mail_from=facts.envelope.mail_from,
+            recipients=[copy.recipient for copy in facts.copies],
+            subject=facts.subject,
+        )
+
+
+def _copy(key: str, spelling: str, domain: Domain, action: Action) -> Copy:
+    return Copy(
+        recipient=key,
+        rcpt_to=spelling,
+        domain=domain.name,
+        customer=domain.customer,
+        action=action,
+        state=CopyState.QUEUED,
+        next_hop=domain.next_hops[0] if domain.next_hops else None,
+    )
+
+
+def _hold_reason(verdict: Verdict | None) -> HoldReason:
+    if verdict is None:
+        return HoldReason.UNPARSED
+    if verdict.kind is VerdictClass.MALWARE:
+        return HoldReason.MALWARE
+    return HoldReason.SPAM
+
+
+def _domain_of(copy: Copy, generation: Generation) -> Domain:
+    domain = generation.domain(copy.domain)
+    if domain is None:
+        raise StorageError(f"domain {copy.domain} is no longer served")
+    return domain
