@@ -1,0 +1,85 @@
+"""Reading journals: every whole line once, a torn end not at all, damage named and passed over."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from gateway.core.errors import RecordFormatError
+from gateway.core.record import Event
+from gateway.store.codec import event_from_line
+
+_MAX_LINE_BYTES = 16 * 1024 * 1024
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
+_FILE = re.compile(r"[a-z]{1,20}-\d{1,10}-\d{1,15}\.jsonl\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalProblem:
+    """A line that cannot be used: where it starts (octets) and why."""
+
+    path: Path
+    offset: int
+    reason: str
+
+
+def journal_names(directory: Path) -> list[str]:
+    """All journal files as ``<day>/<file>``, sorted by day, then role and start."""
+    names: list[str] = []
+    for day in _names(directory, _DAY):
+        names.extend(f"{day}/{name}" for name in _names(directory / day, _FILE))
+    return names
+
+
+def read_from(path: Path, offset: int) -> Iterator[tuple[Event | JournalProblem, int]]:
+    """Every whole line from ``offset`` on, each with the offset behind it.
+
+    A last line without its end is left for later: its writer is still at it, or died at it. A
+    file that is gone has no lines.
+
+    Raises:
+        OSError: the disk does not give it.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        file.seek(offset)
+        while line := file.readline(_MAX_LINE_BYTES):
+            start = offset
+            offset += len(line)
+            if line.endswith(b"\n"):
+                yield _event(line, path, start), offset
+                continue
+            rest = _skip_line(file)
+            if rest is None:
+                return
+            offset += rest
+            yield JournalProblem(path=path, offset=start, reason="line too long"), offset
+
+
+def _event(line: bytes, path: Path, offset: int) -> Event | JournalProblem:
+    try:
+        return event_from_line(line)
+    except RecordFormatError as error:
+        return JournalProblem(path=path, offset=offset, reason=str(error))
+
+
+def _skip_line(file: BinaryIO) -> int | None:
+    """How many octets follow up to the end of an overlong line; None when it has no end yet."""
+    skipped = 0
+    while chunk := file.readline(_MAX_LINE_BYTES):
+        skipped += len(chunk)
+        if chunk.endswith(b"\n"):
+            return skipped
+    return None
+
+
+def _names(directory: Path, shape: re.Pattern[str]) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(directory) if shape.match(name))  # noqa: PTH208
+    except (FileNotFoundError, NotADirectoryError):
+        return []
