@@ -92,6 +92,7 @@ class DnsblSettings(_Section):
     zone: str
     codes: dict[str, str]
     enabled: bool = True
+    private_clients: bool = False  # also ask about private and loopback addresses (trial, tests)
     terms: str = ""
 
     @field_validator("codes")

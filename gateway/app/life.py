@@ -1,0 +1,97 @@
+"""The life of one role: heartbeat, signals, the supervisor's lifeline, and a tick every second."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Self
+
+import structlog
+
+from gateway.core.clock import Clock, SystemClock
+from gateway.settings import Settings
+from gateway.telemetry.slots import Slots
+
+SUPERVISED = "SCHWAMM_SUPERVISED"  # "slot,lifeline fd,listener fd": set by the supervisor
+_TICK_S = 1.0
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """Where this process sits: its slot in shared memory and what it inherited."""
+
+    slots: Slots
+    slot: int
+    lifeline: int = -1
+    listener: int = -1
+
+    @classmethod
+    def taken(cls, settings: Settings) -> Self:
+        """The seat the supervisor gave us, or one of our own when a role runs by itself.
+
+        systemd's socket activation is understood too: the first passed socket is the listener.
+        """
+        run = settings.paths.state / "run"
+        given = os.environ.pop(SUPERVISED, "")
+        if given:
+            slot, lifeline, listener = (int(number) for number in given.split(","))
+            slots = Slots.open(run / "slots")
+            return cls(slots=slots, slot=slot, lifeline=lifeline, listener=listener)
+        listener = -1
+        if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS"):
+            listener = 3
+        return cls(slots=Slots.open(run / f"slots-{os.getpid()}"), slot=0, listener=listener)
+
+
+@dataclass(slots=True, kw_only=True)
+class Life:
+    """Runs until SIGTERM, SIGINT or the supervisor's death; ``on_tick`` is called every second."""
+
+    seat: Seat
+    clock: Clock = field(default_factory=SystemClock)
+    on_tick: Callable[[], Awaitable[None]] | None = None
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Beat and tick until it is time to stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the supervisor's business
+        if self.seat.lifeline >= 0:
+            loop.add_reader(self.seat.lifeline, self._supervisor_is_gone)
+        while not self.stopping.is_set():
+            self.beat()
+            await self._tick()
+            try:
+                async with asyncio.timeout(_TICK_S):
+                    await self.stopping.wait()
+            except TimeoutError:
+                continue
+
+    def beat(self) -> None:
+        """Tell the supervisor that this process lives."""
+        self.seat.slots.heartbeat(self.seat.slot, int(self.clock.monotonic_s() * 1000))
+
+    async def beat_while(self, work: Awaitable[None]) -> None:
+        """Wait for ``work`` (a drain, say) and go on beating meanwhile."""
+        task = asyncio.ensure_future(work)
+        while not task.done():
+            self.beat()
+            await asyncio.wait({task}, timeout=_TICK_S)
+        await task
+
+    def _supervisor_is_gone(self) -> None:
+        asyncio.get_running_loop().remove_reader(self.seat.lifeline)
+        _log.error("the supervisor is gone; finishing what is under way")
+        self.stopping.set()
+
+    async def _tick(self) -> None:
+        if self.on_tick is None:
+            return
+        try:
+            await self.on_tick()
+        except Exception:  # a border: the next tick tries again
+            _log.exception("tick failed")
