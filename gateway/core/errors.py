@@ -1,5 +1,7 @@
 """One tree of errors; what can reach an SMTP client carries the reply it gets."""
 
+from typing import ClassVar
+
 from gateway.core.reply import STORAGE_FULL, TRY_AGAIN, Reply
 
 
@@ -51,4 +53,6 @@ class IndexUnavailableError(GatewayError):
 
 
 class ResolverError(GatewayError):
-    """No usable answer from DNS: a timeout, SERVFAIL, REFUSED or nonsense."""
+    """No usable answer from DNS: a timeout, SERVFAIL, REFUSED or nonsense (``core.dns``)."""
+
+    code: ClassVar[str] = "dns"
