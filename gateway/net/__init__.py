@@ -1,0 +1,1 @@
+"""Talking to the network: the resolver, next hops, scanners. Every answer here is hostile input."""

@@ -1,0 +1,1 @@
+"""Real little servers for tests to talk to."""
