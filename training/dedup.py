@@ -26,7 +26,7 @@ SAME_CAMPAIGN = 0.6
 """Share of common word triples from which two messages count as one campaign."""
 
 _MIN_SHINGLES = 16
-_MAX_TEXT_CHARS = 200_000
+_MAX_TEXT_CHARS = 20_000
 _ADDRESS = re.compile(r"(?:https?://|www\.)[^\s<>\"]{1,2000}|[^\s<>@]{1,64}@[^\s<>@]{1,255}")
 _WORD = re.compile(r"[^\W\d_]{2,40}|\d+")
 _SEED = np.uint64(0x9E3779B97F4A7C15)

@@ -1,0 +1,149 @@
+"""The commands that training adds to ``schwamm``.
+
+This module stays cheap to import, since ``schwamm --help`` and completion load it: what a command
+needs is imported when it runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_INDEX = click.option(
+    "--index",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Lines 'ham PATH' or 'spam PATH', in order of arrival; paths are relative to FILE.",
+)
+_SCORER = click.option(
+    "--scorer",
+    type=click.Choice(["classifier", "pipeline"]),
+    default="classifier",
+    show_default=True,
+    help="The classifier alone, or the gateway's whole scoring without DNS.",
+)
+_MODEL = click.option(
+    "--model",
+    metavar="M",
+    help="A model's folder, or 'none' to start from nothing. Default: the shipped baseline.",
+)
+_CONFIG = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The gateway's configuration.  [default: gateway.toml]",
+)
+
+
+def commands() -> list[click.Command]:
+    """Return the commands; the entry point ``schwamm.commands`` names this function."""
+    return [evaluate, jig, corpus]
+
+
+@click.command()
+@_INDEX
+@click.option(
+    "--protocol",
+    default="batch",
+    show_default=True,
+    metavar="P",
+    help="batch: score only. online: score, then learn each message. "
+    "delayed:N: learn the first N messages only.",
+)
+@_SCORER
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N messages.")
+@_MODEL
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    help="Write a page with plots and the worst mistakes.",
+)
+@click.option(
+    "--lang", type=click.Choice(["de", "en"]), help="Language of the report.  [default: en]"
+)
+@click.option(
+    "--progress/--no-progress",
+    default=None,
+    help="Show how long it will take.  [default: on a terminal]",
+)
+@click.pass_context
+def evaluate(  # noqa: PLR0913  # one for each option
+    ctx: click.Context,
+    *,
+    index: Path | None,
+    protocol: str,
+    scorer: str,
+    limit: int | None,
+    model: str | None,
+    as_json: bool,
+    report: Path | None,
+    lang: str | None,
+    progress: bool | None,
+) -> None:
+    """Measure a filter on labelled mail by the TREC spam track's measures."""
+    from training.cli_evaluate import EvaluateRequest, run_evaluate  # noqa: PLC0415
+
+    request = EvaluateRequest(
+        index=index,
+        protocol=protocol,
+        scorer=scorer,
+        limit=limit,
+        model=model,
+        as_json=as_json,
+        report=report,
+        language=lang or str(_from_parent(ctx, "language") or "en"),
+        progress=progress,
+        pipeline=_from_parent(ctx, "pipeline_scorer"),
+    )
+    run_evaluate(request)
+
+
+@click.command()
+@_SCORER
+@_MODEL
+@click.pass_context
+def jig(ctx: click.Context, *, scorer: str, model: str | None) -> None:
+    """Let an outside judge drive the filter over standard input.
+
+    One command a line: 'classify PATH' answers 'class=spam score=0.98'; 'train ham PATH' and
+    'train spam PATH' teach and answer nothing; 'finalize' ends. A message that cannot be read is
+    answered 'class=ham score=0', with the reason on standard error.
+    """
+    from training.cli_evaluate import run_jig  # noqa: PLC0415
+
+    run_jig(scorer=scorer, model=model, pipeline=_from_parent(ctx, "pipeline_scorer"))
+
+
+@click.group()
+def corpus() -> None:
+    """The labelled mail of this site."""
+
+
+@corpus.command("import")
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.option("--label", type=click.Choice(["ham", "spam"]), help="What the mail at PATH is.")
+@_INDEX
+@_CONFIG
+@click.option("--who", help="Who says so.  [default: your login name]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def corpus_import(
+    *,
+    path: Path | None,
+    label: str | None,
+    index: Path | None,
+    config: Path | None,
+    who: str | None,
+    as_json: bool,
+) -> None:
+    """Add labelled mail: a message, mbox, Maildir or folder at PATH, or the lines of an index."""
+    from training.cli_corpus import run_import  # noqa: PLC0415
+
+    run_import(path=path, label=label, index=index, config=config, who=who, as_json=as_json)
+
+
+def _from_parent(ctx: click.Context, key: str) -> object:
+    """Return what the gateway's command line handed down, or None when run without it."""
+    return ctx.obj.get(key) if isinstance(ctx.obj, dict) else None

@@ -1,0 +1,181 @@
+"""``schwamm evaluate`` and ``schwamm jig``: options in, one run, words or JSON out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from training.corpus.index import find_index
+from training.corpus.message import CorpusProblem
+from training.evaluate import Corpus, Evaluation, FilterUnderTest, evaluate
+from training.evaluate_filters import UnusableFilterError, open_filter
+from training.jig import Jig
+from training.measures import MEASURE_NAMES, NothingToMeasure
+from training.protocols import EvaluationProtocol, ProtocolKind
+from training.report import html_report
+from training.report_texts import ENGLISH
+
+_STEPS_PER_UPDATE = 25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateRequest:
+    """The options of ``schwamm evaluate``; ``pipeline`` is what the gateway handed down."""
+
+    index: Path | None
+    protocol: str
+    scorer: str
+    limit: int | None
+    model: str | None
+    as_json: bool
+    report: Path | None
+    language: str
+    progress: bool | None
+    pipeline: object
+
+
+def run_evaluate(request: EvaluateRequest) -> None:
+    """Run and print; raises click's errors (exit code 2 for bad usage, 1 for a failure)."""
+    protocol = _protocol(request.protocol)
+    corpus = Corpus(index=_index(request.index), limit=request.limit, on_problem=_complain)
+    try:
+        with open_filter(request.scorer, request.model, request.pipeline) as tested:
+            _refuse_learning_without(tested, protocol)
+            evaluation = _evaluated(corpus, tested, protocol, request)
+    except UnusableFilterError as error:
+        raise click.ClickException(str(error)) from error
+    except NothingToMeasure as error:
+        raise click.ClickException(f"{corpus.index}: {error}") from error
+    if request.report is not None:
+        _write_report(request.report, evaluation, request.language)
+    if request.as_json:
+        click.echo(json.dumps(evaluation.as_json()))
+    else:
+        _print(evaluation)
+
+
+def run_jig(*, scorer: str, model: str | None, pipeline: object) -> None:
+    """Serve a judge on standard input and output until it says ``finalize``."""
+    try:
+        with open_filter(scorer, model, pipeline) as tested:
+            Jig(
+                tested.scorer,
+                learn=tested.learn,
+                answer=lambda line: print(line, flush=True),  # noqa: T201  # the answer itself
+                complain=lambda text: click.echo(text, err=True),
+                threshold=tested.threshold,
+            ).run(sys.stdin.buffer)
+    except UnusableFilterError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _protocol(text: str) -> EvaluationProtocol:
+    try:
+        return EvaluationProtocol.parse(text)
+    except ValueError as error:
+        raise click.UsageError(f"--protocol: {error}") from error
+
+
+def _index(given: Path | None) -> Path:
+    if given is None:
+        raise click.UsageError("--index FILE says which mail to measure on")
+    try:
+        return find_index(given)
+    except FileNotFoundError as error:
+        raise click.UsageError(f"--index: {error}") from error
+
+
+def _refuse_learning_without(tested: FilterUnderTest, protocol: EvaluationProtocol) -> None:
+    if tested.learn is None and protocol.kind is not ProtocolKind.BATCH:
+        raise click.UsageError(f"the {tested.name} cannot learn here: use --protocol batch")
+
+
+def _complain(problem: CorpusProblem) -> None:
+    click.echo(str(problem), err=True)
+
+
+def _evaluated(
+    corpus: Corpus,
+    tested: FilterUnderTest,
+    protocol: EvaluationProtocol,
+    request: EvaluateRequest,
+) -> Evaluation:
+    wanted = sys.stderr.isatty() if request.progress is None else request.progress
+    if not wanted:
+        return evaluate(corpus, tested, protocol)
+    two_passes = protocol.kind is ProtocolKind.BATCH and tested.knows_nothing
+    with _progress(corpus.lines() * (2 if two_passes else 1)) as step:
+        return evaluate(corpus, tested, protocol, on_step=step)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """Show messages done and the time left on standard error."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as display:
+        task = display.add_task("messages", total=total)
+        done = 0
+
+        def step() -> None:
+            nonlocal done
+            done += 1
+            if done % _STEPS_PER_UPDATE == 0:
+                display.update(task, completed=done)
+
+        yield step
+        display.update(task, completed=done)
+
+
+def _write_report(path: Path, evaluation: Evaluation, language: str) -> None:
+    try:
+        path.write_text(html_report(evaluation, language=language), encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"the report cannot be written: {error}") from error
+
+
+def _print(evaluation: Evaluation) -> None:
+    run = evaluation.run
+    table = Table(title=f"{evaluation.filter_name}, {evaluation.protocol}", title_justify="left")
+    table.add_column("Measure")
+    table.add_column("%", justify="right")
+    table.add_column("95% interval", justify="right")
+    values = evaluation.measures.as_dict()
+    for name in MEASURE_NAMES:
+        interval = evaluation.intervals[name]
+        table.add_row(
+            ENGLISH[name], f"{values[name]:.3f}", f"{interval.low:.3f} to {interval.high:.3f}"
+        )
+    console = Console()
+    console.print(table)
+    ham = int((~run.is_spam).sum())
+    console.print(
+        f"{len(run.scores)} messages ({ham} ham, {len(run.scores) - ham} spam), "
+        f"{run.learned} learned, {evaluation.skipped} skipped; {run.seconds:.1f} s, "
+        f"{len(run.scores) / max(run.seconds, 1e-9):.0f} messages a second",
+        highlight=False,
+    )
+    if evaluation.note:
+        console.print(evaluation.note, highlight=False)

@@ -1,0 +1,172 @@
+"""The evaluation report: one HTML file with everything inside, for people and for phones.
+
+It holds words from spam. Every text goes through ``html.escape``; the page has no script, loads
+nothing, and forbids both by its content security policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+
+from models.message import scan
+from training.evaluate import Evaluation
+from training.measures import MEASURE_NAMES
+from training.protocols import Mistake, ProtocolKind
+from training.report_plots import (
+    calibration_plot,
+    histogram_plot,
+    learning_plot,
+    roc_plot,
+    roca_by_block,
+)
+from training.report_style import STYLE
+from training.report_texts import LANGUAGES
+
+_MAX_SHOWN_CHARS = 160
+_MAX_WORDS = 14
+
+
+def html_report(evaluation: Evaluation, *, language: str = "en", resamples: int = 1000) -> str:
+    """Return the whole page. Raises KeyError for a language that is not there."""
+    words = LANGUAGES[language]
+    run = evaluation.run
+    learns = evaluation.protocol.kind is not ProtocolKind.BATCH
+    figures = [("roc", roc_plot(run, words))]
+    if learns:
+        figures.append(("learning", learning_plot(run, words)))
+    if ((run.scores >= 0.0) & (run.scores <= 1.0)).all():
+        figures.append(("calibration", calibration_plot(run, words)))
+    figures.append(("histogram", histogram_plot(run, words)))
+    body = "".join(
+        (
+            _head(evaluation, words),
+            _measures(evaluation, words),
+            '<section class="plots">',
+            *(_figure(name, svg, words) for name, svg in figures),
+            _blocks(evaluation, words) if learns else "",
+            "</section>",
+            _mistakes(run.mistakes, words),
+            _foot(evaluation, words, resamples),
+        )
+    )
+    return (
+        f'<!DOCTYPE html>\n<html lang="{words["lang"]}"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f"<title>Schwamm: {escape(words['title'])}</title><style>{STYLE}</style></head>"
+        f"<body><main>{body}</main></body></html>\n"
+    )
+
+
+def _head(evaluation: Evaluation, words: Mapping[str, str]) -> str:
+    run = evaluation.run
+    summary = words["summary"].format(
+        messages=_count(len(run.scores)),
+        ham=_count(int((~run.is_spam).sum())),
+        spam=_count(int(run.is_spam.sum())),
+        protocol=evaluation.protocol,
+        rate=_count(round(len(run.scores) / max(run.seconds, 1e-9))),
+    )
+    note = f"<p>{escape(evaluation.note)}</p>" if evaluation.note else ""
+    return (
+        f"<header><h1>{escape(words['title'])}</h1>"
+        f"<p><strong>{escape(words['filter'])}:</strong> {escape(evaluation.filter_name)}</p>"
+        f"<p>{escape(summary)}</p>{note}</header>"
+    )
+
+
+def _measures(evaluation: Evaluation, words: Mapping[str, str]) -> str:
+    values = evaluation.measures.as_dict()
+    rows = "".join(
+        f'<tr><th scope="row">{escape(words[name])}'
+        f"<small>{escape(words[name + '_text'])}</small></th>"
+        f'<td class="number">{values[name]:.3f}</td>'
+        f'<td class="number quiet">{evaluation.intervals[name].low:.3f} &ndash; '
+        f"{evaluation.intervals[name].high:.3f}</td></tr>"
+        for name in MEASURE_NAMES
+    )
+    return (
+        f"<section><h2>{escape(words['measures_title'])}</h2>"
+        f"<p>{escape(words['measures_text'])}</p><table><thead><tr>"
+        f'<th scope="col">{escape(words["measure"])}</th>'
+        f'<th scope="col" class="number">{escape(words["value"])}</th>'
+        f'<th scope="col" class="number">{escape(words["interval"])}</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table></section>"
+    )
+
+
+def _figure(name: str, svg: str, words: Mapping[str, str]) -> str:
+    title, text = words[f"{name}_title"], words[f"{name}_text"]
+    return (
+        f'<figure role="img" aria-label="{escape(title)}"><h2>{escape(title)}</h2>{svg}'
+        f"<figcaption>{escape(text)}</figcaption></figure>"
+    )
+
+
+def _blocks(evaluation: Evaluation, words: Mapping[str, str]) -> str:
+    rows = "".join(
+        f'<tr><td class="number">{_count(seen)}</td><td class="number">{value:.4f}</td></tr>'
+        for seen, value in roca_by_block(evaluation.run)
+    )
+    return (
+        f"<figure><h2>{escape(words['block_title'])}</h2><table><thead><tr>"
+        f'<th class="number">{escape(words["messages_seen"])}</th>'
+        f'<th class="number">1-ROCA %</th></tr></thead><tbody>{rows}</tbody></table></figure>'
+    )
+
+
+def _mistakes(mistakes: Iterable[Mistake], words: Mapping[str, str]) -> str:
+    found = list(mistakes)
+    lists = "".join(
+        f"<h3>{escape(words[name])}</h3>{_mistake_list(kind, words)}"
+        for name, kind in (
+            ("ham_mistakes", [mistake for mistake in found if not mistake.is_spam]),
+            ("spam_mistakes", [mistake for mistake in found if mistake.is_spam]),
+        )
+    )
+    return (
+        f"<section><h2>{escape(words['mistakes_title'])}</h2>"
+        f"<p>{escape(words['mistakes_text'])}</p>{lists}</section>"
+    )
+
+
+def _mistake_list(mistakes: list[Mistake], words: Mapping[str, str]) -> str:
+    if not mistakes:
+        return f'<p class="quiet">{escape(words["no_mistakes"])}</p>'
+    return f'<ol class="mistakes">{"".join(_mistake(one, words) for one in mistakes)}</ol>'
+
+
+def _mistake(mistake: Mistake, words: Mapping[str, str]) -> str:
+    mail = scan(mistake.raw_head)
+    subject = _shown(mail.subject) or words["no_subject"]
+    sender = _shown(" ".join(part for part in (mail.from_name, mail.from_address) if part))
+    chips = "".join(
+        f'<span class="{"for" if weight > 0 else "against"}">{escape(_shown(word, 40))}'
+        f"<b>{weight:+.1f}</b></span>"
+        for word, weight in mistake.words[:_MAX_WORDS]
+    )
+    chips = chips or f'<span class="quiet">{escape(words["no_words"])}</span>'
+    return (
+        f"<li><p class=subject>{escape(subject)}</p>"
+        f'<p class="quiet">{escape(sender)}<br>{escape(words["score"])} {mistake.score:.6g} · '
+        f"{escape(_shown(mistake.source))}</p><p class=words>{chips}</p></li>"
+    )
+
+
+def _foot(evaluation: Evaluation, words: Mapping[str, str], resamples: int) -> str:
+    skipped = words["skipped"].format(count=evaluation.skipped) if evaluation.skipped else ""
+    made = words["made"].format(protocol=evaluation.protocol, resamples=resamples)
+    return f'<footer class="quiet"><p>{escape(skipped)}</p><p>{escape(made)}</p></footer>'
+
+
+def _shown(text: str, length: int = _MAX_SHOWN_CHARS) -> str:
+    """Shorten foreign text and drop what is not printable (controls, direction marks)."""
+    cleaned = "".join(char if char.isprintable() else " " for char in text[: 4 * length])
+    cleaned = " ".join(cleaned.split())
+    return cleaned if len(cleaned) <= length else cleaned[: length - 1] + "…"
+
+
+def _count(number: int) -> str:
+    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")

@@ -1,0 +1,210 @@
+"""The plots of the evaluation report, each as one SVG element to stand inside a page."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from training.measures import BoolArray, FloatArray, measure
+from training.protocols import Run
+
+HAM_COLOUR = "#1d5f9f"
+SPAM_COLOUR = "#c2410c"
+_QUIET = "#6b7280"
+_SIZE_INCHES = (5.6, 3.9)
+_LOGIT_TICKS = (0.0001, 0.001, 0.01, 0.05, 0.2, 0.5)
+_LEAST_RATE = 0.00005
+_MAX_LOG_ODDS = 20.0
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text: it can be read, searched and scaled
+    "svg.hashsalt": "schwamm",
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": _QUIET,
+    "axes.grid": True,
+    "grid.color": "#e5e7eb",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+_REFERENCE = re.compile(r'(\bid="|url\(#|href="#)')
+
+Words = Mapping[str, str]
+
+
+def roc_plot(run: Run, words: Words) -> str:
+    """Both error rates against each other on logistic axes, where good filters differ visibly."""
+    ham = np.sort(run.scores[~run.is_spam])
+    spam = np.sort(run.scores[run.is_spam])
+    thresholds = np.unique(run.scores)
+    ham_called_spam = 1.0 - np.searchsorted(ham, thresholds, side="left") / len(ham)
+    spam_missed = np.searchsorted(spam, thresholds, side="left") / len(spam)
+    here = (
+        float((ham >= run.threshold).mean()),
+        float((spam < run.threshold).mean()),
+    )
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure()
+        axes.plot(
+            _logit(ham_called_spam), _logit(spam_missed), color=SPAM_COLOUR, drawstyle="steps-post"
+        )
+        axes.plot(*(_logit(np.array([rate])) for rate in here), "o", color=HAM_COLOUR)
+        axes.annotate(
+            words["threshold"],
+            (float(_logit(np.array(here[0]))), float(_logit(np.array(here[1])))),
+            textcoords="offset points",
+            xytext=(8, 6),
+            color=HAM_COLOUR,
+        )
+        axes.axvline(float(_logit(np.array(0.001))), color=_QUIET, linestyle=":", linewidth=1)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(FixedLocator([float(v) for v in _logit(_LOGIT_TICKS)]))
+            axis.set_minor_locator(NullLocator())
+            axis.set_major_formatter(FuncFormatter(_percent_of_logit))
+        edge = float(_logit(np.array(0.6)))
+        axes.set_xlim(float(_logit(np.array(_LEAST_RATE))) - 0.2, edge)
+        axes.set_ylim(float(_logit(np.array(_LEAST_RATE))) - 0.2, edge)
+        axes.set_xlabel(words["ham_called_spam"])
+        axes.set_ylabel(words["spam_missed"])
+        return _svg(figure, "roc")
+
+
+def learning_plot(run: Run, words: Words) -> str:
+    """Errors while the stream went on, in blocks of equally many messages."""
+    blocks = np.array_split(np.arange(len(run.scores)), max(1, min(40, len(run.scores) // 50)))
+    wrong = np.where(run.is_spam, run.scores < run.threshold, run.scores >= run.threshold)
+    ends = np.array([block[-1] + 1 for block in blocks if len(block)])
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure()
+        for is_spam, colour, name in (
+            (False, HAM_COLOUR, "ham_called_spam"),
+            (True, SPAM_COLOUR, "spam_missed"),
+        ):
+            rates = [_share(wrong[block], run.is_spam[block] == is_spam) for block in blocks]
+            axes.plot(ends, rates, color=colour, alpha=0.35, linewidth=1)
+            of_class = run.is_spam == is_spam
+            so_far = 100.0 * np.cumsum(wrong & of_class) / np.maximum(1, np.cumsum(of_class))
+            axes.plot(
+                np.arange(1, len(wrong) + 1)[:: max(1, len(wrong) // 800)],
+                so_far[:: max(1, len(wrong) // 800)],
+                color=colour,
+                linewidth=2,
+                label=words[name],
+            )
+        axes.set_yscale("symlog", linthresh=0.1)
+        axes.yaxis.set_major_locator(FixedLocator([0, 0.1, 1, 10, 100]))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
+        axes.set_ylim(0, 110)
+        axes.set_xlim(0, len(wrong))
+        axes.set_xlabel(words["messages_seen"])
+        axes.legend(loc="upper right")
+        return _svg(figure, "learning")
+
+
+def calibration_plot(run: Run, words: Words) -> str:
+    """How often mail with a given probability really was spam."""
+    edges = np.linspace(0.0, 1.0, 11)
+    bins = np.clip(np.digitize(run.scores, edges) - 1, 0, 9)
+    counts = np.bincount(bins, minlength=10)
+    used = counts > 0
+    said = np.bincount(bins, weights=run.scores, minlength=10)[used] / counts[used]
+    was = np.bincount(bins, weights=run.is_spam, minlength=10)[used] / counts[used]
+    spread = 1.96 * np.sqrt(np.maximum(was * (1.0 - was), 0.25 / counts[used]) / counts[used])
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure()
+        axes.plot([0, 1], [0, 1], color=_QUIET, linestyle=":", linewidth=1)
+        low, high = np.minimum(spread, was), np.minimum(spread, 1.0 - was)
+        axes.errorbar(said, was, yerr=np.stack([low, high]), fmt="o-", color=SPAM_COLOUR)
+        for x, y, count in zip(said, was, counts[used], strict=True):
+            axes.annotate(
+                f"{count:,}".replace(",", "\N{THIN SPACE}"),
+                (float(x), float(y)),
+                textcoords="offset points",
+                xytext=(7, -13) if y > 0.5 else (7, 6),
+                fontsize=9,
+                color=_QUIET,
+            )
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f}%"))
+        axes.set_xlim(-0.02, 1.1)
+        axes.set_ylim(-0.03, 1.05)
+        axes.set_xlabel(words["probability_said"])
+        axes.set_ylabel(words["share_spam"])
+        return _svg(figure, "calibration")
+
+
+def histogram_plot(run: Run, words: Words) -> str:
+    """Where the scores of ham and of spam lie; counts on a logarithmic scale."""
+    as_log_odds = bool((run.scores > 0.0).all() and (run.scores < 1.0).all())
+    with np.errstate(divide="ignore"):
+        shown = np.log(run.scores / (1.0 - run.scores)) if as_log_odds else run.scores
+    threshold = run.threshold
+    if as_log_odds:
+        shown = np.clip(shown, -_MAX_LOG_ODDS, _MAX_LOG_ODDS)
+        threshold = float(np.log(run.threshold / (1.0 - run.threshold)))
+    edges = np.histogram_bin_edges(shown, bins=60)
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure()
+        for is_spam, colour, name in ((False, HAM_COLOUR, "ham"), (True, SPAM_COLOUR, "spam")):
+            values = shown[run.is_spam == is_spam]
+            axes.hist(values, bins=edges.tolist(), color=colour, alpha=0.55, label=words[name])
+        axes.axvline(threshold, color=_QUIET, linestyle=":", linewidth=1)
+        axes.set_yscale("log")
+        axes.set_xlabel(words["log_odds"] if as_log_odds else words["score"])
+        axes.set_ylabel(words["messages"])
+        if as_log_odds:
+            ticks = [
+                value for value in (-18, -12, -6, 0, 6, 12, 18) if edges[0] <= value <= edges[-1]
+            ]
+            axes.xaxis.set_major_locator(FixedLocator(ticks))
+        axes.legend(loc="upper center", ncols=2)
+        return _svg(figure, "histogram")
+
+
+def roca_by_block(run: Run, blocks: int = 10) -> list[tuple[int, float]]:
+    """Return (messages so far, 1-ROCA % of that block) for blocks that hold both kinds."""
+    found = []
+    for block in np.array_split(np.arange(len(run.scores)), blocks):
+        labels: BoolArray = run.is_spam[block]
+        if len(block) and labels.any() and not labels.all():
+            value = measure(labels, run.scores[block], threshold=run.threshold)
+            found.append((int(block[-1]) + 1, value.roca_complement_percent))
+    return found
+
+
+def _figure() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _logit(rates: FloatArray | tuple[float, ...]) -> FloatArray:
+    bounded = np.clip(np.asarray(rates, dtype=np.float64), _LEAST_RATE, 1.0 - _LEAST_RATE)
+    result: FloatArray = np.log(bounded / (1.0 - bounded))
+    return result
+
+
+def _percent_of_logit(value: float, _position: int | None = None) -> str:
+    return f"{100.0 / (1.0 + np.exp(-value)):.3g}%"
+
+
+def _share(wrong: BoolArray, of_class: BoolArray) -> float:
+    return 100.0 * float(wrong[of_class].mean()) if of_class.any() else float("nan")
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """Draw to an ``<svg>`` element whose ids are its own, so that several fit on one page."""
+    with io.StringIO() as text:
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        drawn = text.getvalue()
+    element = drawn[drawn.index("<svg") :]
+    return _REFERENCE.sub(lambda match: f"{match.group(1)}{name}-", element)
