@@ -1,0 +1,267 @@
+"""One SMTP or LMTP connection to a next hop, and transactions on it (RFC 5321, RFC 2033, RFC 2920).
+
+A client of our own, because the caller must know exactly when an answer was lost: before our final
+dot the next hop cannot have the message, after it only the next hop knows. A connection that fails
+is a value (``ConnectFault``, ``HandOff.fault``), not an exception.
+"""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from typing import Self
+
+from gateway.core.handoff import Phase
+from gateway.core.routing import NextHop, NextHopKind
+from gateway.net.nexthop import HandOff, Transaction
+from gateway.net.smtp_client_content import DotStuffer
+from gateway.net.smtp_client_envelope import Offer, mail_command, rcpt_command, ruled_out
+from gateway.net.smtp_client_outcome import Attempt
+from gateway.net.smtp_client_protocol import SmtpWire, WireFaultError, WireReply, WireTimeoutError
+from gateway.settings import DeliverySettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectFault:
+    """Why no conversation came about. ``tls`` names the one cause that plain text may cure."""
+
+    text: str
+    tls: bool = False
+
+
+def opportunistic_tls() -> ssl.SSLContext:
+    """TLS where offered, unverified: better than plain text, no promise (RFC 7435)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class SmtpConnection:
+    """An open, greeted connection; one transaction at a time."""
+
+    def __init__(self, hop: NextHop, wire: SmtpWire, settings: DeliverySettings) -> None:
+        self._hop = hop
+        self._wire = wire
+        self._settings = settings
+        self._mid_transaction = False
+        self.offer = Offer()
+        self.transactions = 0
+
+    @classmethod
+    async def connect(
+        cls, hop: NextHop, *, hostname: str, settings: DeliverySettings, tls: ssl.SSLContext | None
+    ) -> Self | ConnectFault:
+        """Connect, greet, and use STARTTLS where ``tls`` is given and the next hop offers it."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(settings.connect_timeout_s):
+                _, wire = await loop.create_connection(SmtpWire, hop.host, hop.port)
+        except TimeoutError:
+            return ConnectFault(text=f"no connection within {settings.connect_timeout_s:g} s")
+        except (OSError, UnicodeError) as error:  # UnicodeError: a host name that IDNA refuses
+            return ConnectFault(text=f"cannot connect: {error}")
+        connection = cls(hop, wire, settings)
+        greeted = False
+        try:
+            fault = await connection._greet(hostname, tls)
+            greeted = fault is None
+        except WireFaultError as error:
+            fault = ConnectFault(text=str(error))
+        finally:
+            if not greeted:
+                wire.break_off("closed by us")
+        return fault or connection
+
+    async def _greet(self, hostname: str, tls: ssl.SSLContext | None) -> ConnectFault | None:
+        greeting = await self._wire.reply(self._settings.command_timeout_s, "greeting")
+        if greeting.code != 220:
+            return ConnectFault(text=f"greeting: {greeting}")
+        fault = await self._hello(hostname)
+        if fault or tls is None or not self.offer.starttls:
+            return fault
+        return await self._start_tls(hostname, tls)
+
+    async def _hello(self, hostname: str) -> ConnectFault | None:
+        lmtp = self._hop.kind is NextHopKind.LMTP
+        reply = await self._command(f"{'LHLO' if lmtp else 'EHLO'} {hostname}", "EHLO")
+        if reply.code == 250:
+            self.offer = Offer.parse(reply.lines)
+            return None
+        if not lmtp and reply.code in {500, 501, 502, 504, 550}:
+            reply = await self._command(f"HELO {hostname}", "HELO")
+            if reply.code == 250:
+                self.offer = Offer()
+                return None
+        return ConnectFault(text=f"EHLO: {reply}")
+
+    async def _start_tls(self, hostname: str, tls: ssl.SSLContext) -> ConnectFault | None:
+        reply = await self._command("STARTTLS", "STARTTLS")
+        if reply.code != 220:
+            return None  # it changed its mind; plain text is allowed here
+        if self._wire.unread:  # would be read as if it had come encrypted (CVE-2011-0411)
+            return ConnectFault(text="octets between STARTTLS and TLS", tls=True)
+        loop, wire = asyncio.get_running_loop(), self._wire
+        timeout_s = self._settings.connect_timeout_s
+        try:
+            transport = await loop.start_tls(
+                wire.transport, wire, tls, ssl_handshake_timeout=timeout_s
+            )
+        except (OSError, asyncio.IncompleteReadError) as error:  # ssl.SSLError is an OSError
+            return ConnectFault(text=f"TLS handshake: {error or type(error).__name__}", tls=True)
+        if transport is None:
+            return ConnectFault(text="TLS handshake: connection lost", tls=True)
+        wire.connection_made(transport)
+        return await self._hello(hostname)
+
+    async def _command(self, line: str, what: str) -> WireReply:
+        self._wire.write(line.encode() + b"\r\n")
+        return await self._wire.reply(self._settings.command_timeout_s, what)
+
+    @property
+    def usable(self) -> bool:
+        """Whether another transaction may be tried on it."""
+        return self._wire.quiet
+
+    async def transact(self, transaction: Transaction) -> HandOff:
+        """Hand one message over; whatever happens, every recipient gets a reply value.
+
+        Cancelled in the middle, the connection is cut, so the next hop never gets half a message
+        for a whole one.
+        """
+        refusal = ruled_out(transaction, self.offer, self._hop)
+        if refusal is not None:
+            return refusal
+        attempt = Attempt(transaction, self._hop)
+        completed = False
+        self.transactions += 1
+        try:
+            await self._converse(transaction, attempt)
+            completed = True
+        except WireFaultError as error:
+            attempt.timed_out = isinstance(error, WireTimeoutError)
+            attempt.lose(str(error), phase=self._phase_of_loss(attempt))
+        finally:
+            if not completed or attempt.saw_421:
+                self._wire.break_off("closed by us")
+        return attempt.hand_off()
+
+    def _phase_of_loss(self, attempt: Attempt) -> Phase:
+        if attempt.dot_written and self._wire.flushed:
+            return Phase.AFTER_DOT
+        early = self._wire.take_reply()  # its reason for closing before our final dot
+        if early is not None and attempt.content_sent:
+            attempt.refuse_early(early)
+        return Phase.BEFORE_DOT
+
+    async def _converse(self, transaction: Transaction, attempt: Attempt) -> None:
+        reset = self._mid_transaction
+        self._mid_transaction = True
+        mail = mail_command(transaction, self.offer)
+        rcpts = [rcpt_command(one, self.offer) for one in transaction.recipients]
+        send_envelope = (
+            self._envelope_pipelined if self.offer.pipelining else self._envelope_in_steps
+        )
+        data_reply = await send_envelope(mail, rcpts, attempt, reset=reset)
+        if data_reply is None:
+            return
+        if data_reply.code != 354:
+            attempt.answer_data(data_reply)
+            return
+        if not attempt.accepted:
+            await self._lone_dot()
+            return
+        await self._send_content(transaction, attempt)
+        await self._read_final(attempt)
+        self._mid_transaction = False
+
+    async def _envelope_pipelined(
+        self, mail: bytes, rcpts: list[bytes], attempt: Attempt, *, reset: bool
+    ) -> WireReply | None:
+        """One write for all; the answers come in order (RFC 2920 §3.1)."""
+        self._wire.write(b"".join((b"RSET\r\n" if reset else b"", mail, *rcpts, b"DATA\r\n")))
+        if reset:
+            await self._reset_reply()
+        timeout_s = self._settings.command_timeout_s
+        attempt.answer_mail(await self._wire.reply(timeout_s, "MAIL"))
+        for number in range(len(rcpts)):
+            attempt.answer_rcpt(number, await self._wire.reply(timeout_s, "RCPT"))
+        return await self._wire.reply(timeout_s, "DATA")
+
+    async def _envelope_in_steps(
+        self, mail: bytes, rcpts: list[bytes], attempt: Attempt, *, reset: bool
+    ) -> WireReply | None:
+        timeout_s = self._settings.command_timeout_s
+        if reset:
+            self._wire.write(b"RSET\r\n")
+            await self._reset_reply()
+        self._wire.write(mail)
+        attempt.answer_mail(await self._wire.reply(timeout_s, "MAIL"))
+        if attempt.mail_refused:
+            return None
+        for number, rcpt in enumerate(rcpts):
+            self._wire.write(rcpt)
+            attempt.answer_rcpt(number, await self._wire.reply(timeout_s, "RCPT"))
+        if not attempt.accepted:
+            return None
+        self._wire.write(b"DATA\r\n")
+        return await self._wire.reply(timeout_s, "DATA")
+
+    async def _reset_reply(self) -> None:
+        reply = await self._wire.reply(self._settings.command_timeout_s, "RSET")
+        if reply.code != 250:
+            raise WireFaultError(f"RSET: {reply}")
+
+    async def _lone_dot(self) -> None:
+        """DATA was taken though no recipient was: end it empty (RFC 2920 §3.1)."""
+        if self._hop.kind is NextHopKind.LMTP:  # no recipient, hence no reply to wait for
+            self._wire.break_off("closed by us")
+            return
+        self._wire.write(b".\r\n")
+        await self._wire.reply(self._settings.final_timeout_s, "end of empty DATA")
+
+    async def _send_content(self, transaction: Transaction, attempt: Attempt) -> None:
+        """All but the last piece, each awaited; then the last one together with the final dot."""
+        stuffer = DotStuffer()
+        piece = b""
+        for chunk in transaction.content.chunks():
+            if piece:
+                attempt.content_sent = True
+                self._wire.write(piece)
+                await self._wire.drain(self._settings.command_timeout_s, "content")
+                await asyncio.sleep(0)  # others run, and what the peer says meanwhile is heard
+                self._check_premature()
+            piece = stuffer.feed(chunk)
+        self._check_premature()
+        attempt.content_sent = attempt.dot_written = True
+        self._wire.write(piece + stuffer.finish())
+        await self._wire.drain(self._settings.command_timeout_s, "content")
+
+    def _check_premature(self) -> None:
+        """An answer before our final dot answers nothing we asked: never end the message then."""
+        if self._wire.unread or self._wire.fault:
+            raise WireFaultError(self._wire.fault or "reply before the end of the message")
+
+    async def _read_final(self, attempt: Attempt) -> None:
+        timeout_s = self._settings.final_timeout_s
+        if self._hop.kind is not NextHopKind.LMTP:
+            attempt.answer_final(await self._wire.reply(timeout_s, "end of DATA"))
+            return
+        for number in attempt.accepted:
+            attempt.answer_final_of(number, await self._wire.reply(timeout_s, "end of DATA"))
+
+    def quit(self) -> None:
+        """Begin a polite end; ``wait_closed`` is its end."""
+        self._wire.write(b"QUIT\r\n")
+
+    def quit_and_close(self) -> None:
+        """Say QUIT and do not wait for the answer."""
+        self._wire.write(b"QUIT\r\n")
+        self._wire.close_when_sent()
+
+    async def wait_closed(self, timeout_s: float) -> None:
+        """Wait for the peer to close, at most ``timeout_s``; then cut it off."""
+        await self._wire.wait_closed(timeout_s)
+
+    def abort(self) -> None:
+        """Cut it off now."""
+        self._wire.break_off("closed by us")

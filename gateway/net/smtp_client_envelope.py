@@ -1,0 +1,138 @@
+"""What a next hop offers, the commands that follow from it, and what its offer rules out."""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from gateway.core.addresses import parse_address
+from gateway.core.errors import AddressError
+from gateway.core.handoff import CopyReply, Phase
+from gateway.core.reply import Reply
+from gateway.core.routing import NextHop
+from gateway.net.nexthop import HandOff, Recipient, Transaction
+
+_NEEDS_SMTPUTF8 = Reply(
+    code=550, enhanced="5.6.7", text="next hop does not take internationalised mail (SMTPUTF8)"
+)
+_NEEDS_8BITMIME = Reply(
+    code=554, enhanced="5.6.3", text="next hop does not take 8-bit content (8BITMIME)"
+)
+_TOO_BIG = Reply(code=552, enhanced="5.3.4", text="message is larger than the next hop's SIZE")
+_BAD_ADDRESS = Reply(code=553, enhanced="5.1.3", text="address cannot be sent in a command")
+_PATH = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s<>"]+)(?:@[^\s<>"]+)?\Z')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """The extensions of a next hop's EHLO reply; ``size_bytes`` 0 means no limit (RFC 1870)."""
+
+    pipelining: bool = False
+    eight_bit: bool = False
+    smtputf8: bool = False
+    starttls: bool = False
+    size: bool = False
+    size_bytes: int = 0
+
+    @classmethod
+    def parse(cls, lines: tuple[str, ...]) -> Self:
+        """Read an EHLO reply; the first line is the greeting, unknown keywords mean nothing."""
+        words = [line.upper().split() for line in lines[1:]]
+        keywords = {word[0]: word[1:] for word in words if word}
+        size = keywords.get("SIZE", [])
+        limit = int(size[0]) if size and size[0].isdecimal() and len(size[0]) < 20 else 0
+        return cls(
+            pipelining="PIPELINING" in keywords,
+            eight_bit="8BITMIME" in keywords,
+            smtputf8="SMTPUTF8" in keywords,
+            starttls="STARTTLS" in keywords,
+            size="SIZE" in keywords,
+            size_bytes=limit,
+        )
+
+
+def mail_command(transaction: Transaction, offer: Offer) -> bytes:
+    """``MAIL FROM`` with the parameters that the offer allows and the message needs."""
+    sender = _spelling(transaction.mail_from, offer)
+    parts = [f"MAIL FROM:<{sender}>"]
+    if offer.size:
+        parts.append(f"SIZE={transaction.content.size_bytes}")
+    if offer.eight_bit and (transaction.body_8bit or not _is_ascii(transaction)):
+        parts.append("BODY=8BITMIME")
+    if offer.smtputf8 and needs_smtputf8(transaction):
+        parts.append("SMTPUTF8")
+    return " ".join(parts).encode() + b"\r\n"
+
+
+def rcpt_command(recipient: Recipient, offer: Offer) -> bytes:
+    """``RCPT TO`` with the spelling that came."""
+    return f"RCPT TO:<{_spelling(recipient.rcpt_to, offer)}>\r\n".encode()
+
+
+def needs_smtputf8(transaction: Transaction) -> bool:
+    """Whether the envelope or the header section needs RFC 6531 at the next hop."""
+    envelope = (transaction.mail_from, *(one.rcpt_to for one in transaction.recipients))
+    if not all(address.isascii() for address in envelope):
+        return True
+    return transaction.smtputf8 and not transaction.content.header_is_ascii()
+
+
+def ruled_out(transaction: Transaction, offer: Offer, hop: NextHop) -> HandOff | None:
+    """The local refusal of a message that this next hop's own offer excludes, else None.
+
+    An internationalised domain alone is no hindrance: it is sent as A-label (RFC 5890).
+    """
+    envelope = (transaction.mail_from, *(one.rcpt_to for one in transaction.recipients))
+    if not all(_fits_in_command(address) for address in envelope):
+        return _refuse(transaction, hop, _BAD_ADDRESS)
+    if offer.size_bytes and transaction.content.size_bytes > offer.size_bytes:
+        return _refuse(transaction, hop, _TOO_BIG)
+    if not offer.smtputf8 and not _sendable_in_ascii(transaction, offer):
+        return _refuse(transaction, hop, _NEEDS_SMTPUTF8)
+    if not offer.eight_bit and not offer.smtputf8 and not _is_ascii(transaction):
+        return _refuse(transaction, hop, _NEEDS_8BITMIME)
+    return None
+
+
+def _sendable_in_ascii(transaction: Transaction, offer: Offer) -> bool:
+    envelope = (transaction.mail_from, *(one.rcpt_to for one in transaction.recipients))
+    if not all(_spelling(address, offer).isascii() for address in envelope):
+        return False
+    return not transaction.smtputf8 or transaction.content.header_is_ascii()
+
+
+def _refuse(transaction: Transaction, hop: NextHop, reply: Reply) -> HandOff:
+    replies = tuple(
+        CopyReply(
+            recipient=one.key,
+            phase=Phase.ANSWERED,
+            code=reply.code,
+            enhanced=reply.enhanced,
+            text=reply.text,
+            next_hop=hop,
+            local=True,
+        )
+        for one in transaction.recipients
+    )
+    return HandOff(replies=replies, answered=True)
+
+
+def _spelling(address: str, offer: Offer) -> str:
+    """As it came; without SMTPUTF8 a non-ASCII domain goes out as A-label."""
+    if address.isascii() or offer.smtputf8:
+        return address
+    local, _, _ = address.rpartition("@")
+    try:
+        return f"{local}@{parse_address(address).domain}"
+    except AddressError:
+        return address
+
+
+def _fits_in_command(address: str) -> bool:
+    """No control character (CR and LF would be a second command), nothing that ends the path."""
+    if len(address) > 320 or not (address == "" or _PATH.match(address)):
+        return False
+    return not any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) <= 0xDFFF for c in address)
+
+
+def _is_ascii(transaction: Transaction) -> bool:
+    return all(chunk.isascii() for chunk in transaction.content.chunks())
