@@ -205,7 +205,12 @@ class Intake:
 
     def _tell(self, facts: MessageFacts) -> None:
         answered_at_ms = facts.answered_at_ms or 0
-        self.journal.append(message_event(facts, answered_at_ms))
+        try:
+            self.journal.append(message_event(facts, answered_at_ms))
+        except StorageError as error:
+            # What is ours has a durable record; what is not was delivered or refused. The reply
+            # stands, and the keeper finds records that no journal names.
+            _log.error("not in the journal", mail_id=facts.id, reason=str(error))
         verdict = facts.verdict
         _log.info(
             "message",
