@@ -18,7 +18,7 @@ from training.report_plots import (
     histogram_plot,
     learning_plot,
     roc_plot,
-    roca_by_block,
+    roca_plot,
 )
 from training.report_style import STYLE
 from training.report_texts import LANGUAGES
@@ -35,6 +35,7 @@ def html_report(evaluation: Evaluation, *, language: str = "en", resamples: int 
     figures = [("roc", roc_plot(run, words))]
     if learns:
         figures.append(("learning", learning_plot(run, words)))
+        figures.append(("roca", roca_plot(run, words)))
     if ((run.scores >= 0.0) & (run.scores <= 1.0)).all():
         figures.append(("calibration", calibration_plot(run, words)))
     figures.append(("histogram", histogram_plot(run, words)))
@@ -44,7 +45,6 @@ def html_report(evaluation: Evaluation, *, language: str = "en", resamples: int 
             _measures(evaluation, words),
             '<section class="plots">',
             *(_figure(name, svg, words) for name, svg in figures),
-            _blocks(evaluation, words) if learns else "",
             "</section>",
             _mistakes(run.mistakes, words),
             _foot(evaluation, words, resamples),
@@ -82,9 +82,9 @@ def _measures(evaluation: Evaluation, words: Mapping[str, str]) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(words[name])}'
         f"<small>{escape(words[name + '_text'])}</small></th>"
-        f'<td class="number">{values[name]:.3f}</td>'
-        f'<td class="number quiet">{evaluation.intervals[name].low:.3f} &ndash; '
-        f"{evaluation.intervals[name].high:.3f}</td></tr>"
+        f'<td class="number">{_decimal(values[name], words)}</td>'
+        f'<td class="number quiet">{_decimal(evaluation.intervals[name].low, words)} &ndash; '
+        f"{_decimal(evaluation.intervals[name].high, words)}</td></tr>"
         for name in MEASURE_NAMES
     )
     return (
@@ -102,18 +102,6 @@ def _figure(name: str, svg: str, words: Mapping[str, str]) -> str:
     return (
         f'<figure role="img" aria-label="{escape(title)}"><h2>{escape(title)}</h2>{svg}'
         f"<figcaption>{escape(text)}</figcaption></figure>"
-    )
-
-
-def _blocks(evaluation: Evaluation, words: Mapping[str, str]) -> str:
-    rows = "".join(
-        f'<tr><td class="number">{_count(seen)}</td><td class="number">{value:.4f}</td></tr>'
-        for seen, value in roca_by_block(evaluation.run)
-    )
-    return (
-        f"<figure><h2>{escape(words['block_title'])}</h2><table><thead><tr>"
-        f'<th class="number">{escape(words["messages_seen"])}</th>'
-        f'<th class="number">1-ROCA %</th></tr></thead><tbody>{rows}</tbody></table></figure>'
     )
 
 
@@ -166,6 +154,10 @@ def _shown(text: str, length: int = _MAX_SHOWN_CHARS) -> str:
     cleaned = "".join(char if char.isprintable() else " " for char in text[: 4 * length])
     cleaned = " ".join(cleaned.split())
     return cleaned if len(cleaned) <= length else cleaned[: length - 1] + "…"
+
+
+def _decimal(value: float, words: Mapping[str, str]) -> str:
+    return f"{value:.3f}".replace(".", words["decimal_sign"])
 
 
 def _count(number: int) -> str:

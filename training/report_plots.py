@@ -101,9 +101,7 @@ def learning_plot(run: Run, words: Words) -> str:
                 label=words[name],
             )
         axes.set_yscale("symlog", linthresh=0.1)
-        axes.yaxis.set_major_locator(FixedLocator([0, 0.1, 1, 10, 100]))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
+        _percent_ticks(axes, [0, 0.1, 1, 10, 100])
         axes.set_ylim(0, 110)
         axes.set_xlim(0, len(wrong))
         axes.set_xlabel(words["messages_seen"])
@@ -171,6 +169,21 @@ def histogram_plot(run: Run, words: Words) -> str:
         return _svg(figure, "histogram")
 
 
+def roca_plot(run: Run, words: Words) -> str:
+    """Show 1-ROCA of each tenth of the stream by itself: does the filter get better, or tire."""
+    found = roca_by_block(run)
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure()
+        axes.plot(*zip(*found, strict=True), "o-", color=SPAM_COLOUR)
+        axes.set_yscale("symlog", linthresh=0.001)
+        _percent_ticks(axes, [0, 0.001, 0.01, 0.1, 1, 10, 100])
+        axes.set_ylim(0, max([0.1, *(2.0 * value for _, value in found)]))
+        axes.set_xlim(0, len(run.scores))
+        axes.set_xlabel(words["messages_seen"])
+        axes.set_ylabel("1-ROCA")
+        return _svg(figure, "roca")
+
+
 def roca_by_block(run: Run, blocks: int = 10) -> list[tuple[int, float]]:
     """Return (messages so far, 1-ROCA % of that block) for blocks that hold both kinds."""
     found = []
@@ -185,6 +198,12 @@ def roca_by_block(run: Run, blocks: int = 10) -> list[tuple[int, float]]:
 def _figure() -> tuple[Figure, Axes]:
     figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
     return figure, figure.add_subplot()
+
+
+def _percent_ticks(axes: Axes, ticks: list[float]) -> None:
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
 
 
 def _logit(rates: FloatArray | tuple[float, ...]) -> FloatArray:

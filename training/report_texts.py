@@ -7,6 +7,7 @@ from types import MappingProxyType
 ENGLISH = MappingProxyType(
     {
         "lang": "en",
+        "decimal_sign": ".",
         "title": "How good is the filter?",
         "summary": "{messages} messages ({ham} ham, {spam} spam), protocol {protocol}, "
         "{rate} messages a second",
@@ -60,7 +61,8 @@ ENGLISH = MappingProxyType(
         "ham": "ham",
         "spam": "spam",
         "skipped": "{count} entries of the index gave no message and were left out.",
-        "block_title": "1-ROCA block by block",
+        "roca_title": "1-ROCA while the mail came in",
+        "roca_text": "Each tenth of the mail by itself; less is better.",
         "made": "Made by Schwamm from an evaluation of {protocol}. Measures: TREC Spam Track "
         "(Cormack and Lynam 2005); intervals: bootstrap of {resamples} resamples, Wilson for the "
         "two error rates.",
@@ -70,6 +72,7 @@ ENGLISH = MappingProxyType(
 GERMAN = MappingProxyType(
     {
         "lang": "de",
+        "decimal_sign": ",",
         "title": "Wie gut ist der Filter?",
         "summary": "{messages} Nachrichten ({ham} Ham, {spam} Spam), Protokoll {protocol}, "
         "{rate} Nachrichten je Sekunde",
@@ -124,7 +127,8 @@ GERMAN = MappingProxyType(
         "ham": "Ham",
         "spam": "Spam",
         "skipped": "{count} Einträge des Index ergaben keine Nachricht und blieben weg.",
-        "block_title": "1-ROCA Block für Block",
+        "roca_title": "1-ROCA, während die Mail eintraf",
+        "roca_text": "Jedes Zehntel der Mail für sich; weniger ist besser.",
         "made": "Von Schwamm aus einer Auswertung nach {protocol}. Maße: TREC Spam Track (Cormack "
         "und Lynam 2005); Intervalle: Bootstrap mit {resamples} Wiederholungen, nach Wilson für "
         "die beiden Fehlerraten.",
