@@ -7,6 +7,9 @@ import cchardet
 DETECT_BYTES = 4096
 """Bytes shown to the detector: it costs some microseconds per kilobyte."""
 
+DETECT_FROM = 3
+"""Non-ASCII bytes that the detector needs: from one pound sign it makes Thai."""
+
 TOLERATED_DAMAGE = 0.05
 """Share of the non-ASCII characters that may be broken while a label is still believed.
 
@@ -70,6 +73,9 @@ _LABELS = {
 _CODECS = {label: codec for codec, labels in _LABELS.items() for label in labels.split()}
 
 
+_NOT_ASCII = bytes(range(0x80, 0x100))
+
+
 @lru_cache(maxsize=1024)
 def codec_for(label: str) -> str | None:
     """Name the codec for a charset label, or None where no mail client would know one."""
@@ -77,9 +83,10 @@ def codec_for(label: str) -> str | None:
 
 
 def decode(data: bytes, label: str | None) -> str:
-    """Turn bytes into text: by the label, as UTF-8, as what the detector thinks, as Latin-1.
+    """Turn bytes into text the way mail clients do.
 
-    Never raises; what cannot be decoded becomes U+FFFD.
+    By the label, else as UTF-8, as what the detector thinks, as windows-1252, as Latin-1. Never
+    raises; what cannot be decoded becomes U+FFFD.
     """
     return decode_checked(data, label)[0]
 
@@ -118,10 +125,18 @@ def _decode_believing(data: bytes, codec: str) -> str | None:
 
 def _decode_guessing(data: bytes) -> str:
     """Decode text whose label is wrong or missing and which is not UTF-8."""
-    guess = cchardet.detect(data[:DETECT_BYTES])["encoding"]
-    codec = codec_for(guess) if guess else None
-    if codec is not None and codec not in ("ascii", "utf-8"):
-        text = _decode_believing(data, codec)
-        if text is not None:
-            return text
-    return data.decode("latin-1")
+    if _special_bytes(data[:DETECT_BYTES]) >= DETECT_FROM:
+        guess = cchardet.detect(data[:DETECT_BYTES])["encoding"]
+        codec = codec_for(guess) if guess else None
+        if codec is not None and codec not in ("ascii", "utf-8"):
+            text = _decode_believing(data, codec)
+            if text is not None:
+                return text
+    try:
+        return data.decode("cp1252")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _special_bytes(data: bytes) -> int:
+    return len(data) - len(data.translate(None, _NOT_ASCII))

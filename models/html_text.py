@@ -216,8 +216,7 @@ class _Page:
     def end_anchor(self) -> None:
         """Close an open link: what was seen since it was opened is its text."""
         if self.href is not None:
-            text, _ = _tidy("".join(self.seen[self.anchor_from :]))
-            self._link(self.href, text.replace("\n", " "), "html")
+            self._link(self.href, "".join(self.seen[self.anchor_from :]), "html")
             self.href = None
 
 

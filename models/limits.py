@@ -81,7 +81,7 @@ class ScanLimits:
     """Encoded bytes of text parts that text, links and facts are taken from."""
     max_text_chars: int = 64 * KIB
     """Characters of a message's visible text."""
-    max_tags: int = 20_000
+    max_tags: int = 10_000
     """HTML tags and comments of a message that are looked at."""
     max_links: int = 250
     """Links of a message."""

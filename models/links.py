@@ -1,5 +1,6 @@
 """Links of a message: where they lead, and what the reader sees instead."""
 
+import re
 from collections import deque
 from dataclasses import dataclass
 
@@ -7,7 +8,10 @@ from models.entities import unescape
 from models.limits import ScanLimits
 
 _SCHEMES = ("https", "http", "ftp")
-_URL_END = frozenset(" \t\r\n\v\f\0<>\"'`{}|\\^\u00a0\u3000")
+_URL_END = re.compile("[\\s\0<>\"'`{}|\\\\^]")
+_MAX_HITS = 1000
+_FLOOD_CHARS = 4096
+_DROPPED_IN_URL = {ord(char): None for char in "\t\r\n"}
 _TRAILING = ".,;:!?)]*_~"
 
 
@@ -27,59 +31,71 @@ class Link:
 class LinkCollector:
     """Keeps the first three quarters and the last quarter of at most ``max_links`` links.
 
-    So a flood of harmless links at the front cannot push out the last one.
+    So a flood of harmless links at the front cannot push out the last one. Links are cleaned when
+    they are asked for: most of a flood never is.
     """
 
     def __init__(self, limits: ScanLimits) -> None:
-        self._limits = limits
+        self.max_url_chars = limits.max_url_chars
+        self._max_anchor_chars = limits.max_anchor_chars
         self._room = limits.max_links - limits.max_links // 4
         self._first: list[Link] = []
         self._last: deque[Link] = deque(maxlen=limits.max_links // 4)
-        self.seen = 0
 
     def add(self, url: str, text: str, source: str) -> None:
-        """Take one link; over-long values are cut."""
-        self.seen += 1
-        url = url[: self._limits.max_url_chars]
-        if "&" in url and source != "plain":
-            url = unescape(url)
-        # Browsers drop white space around and line ends inside (WHATWG URL, basic parser).
-        url = "".join(url.split("\n")).replace("\r", "").replace("\t", "").strip()
-        link = Link(url, text[: self._limits.max_anchor_chars], source)
+        """Take one link as written; over-long values are cut."""
+        link = Link(url[: self.max_url_chars], text[: self._max_anchor_chars * 4], source)
         (self._first if len(self._first) < self._room else self._last).append(link)
 
     def links(self) -> tuple[Link, ...]:
-        """All links kept, in order."""
-        return (*self._first, *self._last)
+        """Return all links kept, in order."""
+        return tuple(
+            link if link.source == "plain" else self._cleaned(link)
+            for link in (*self._first, *self._last)
+        )
+
+    def _cleaned(self, link: Link) -> Link:
+        # Browsers drop white space around a URL and line ends in it (WHATWG URL, basic parser).
+        url = unescape(link.url).translate(_DROPPED_IN_URL).strip()
+        text = " ".join(unescape(link.text).replace("\0", " ").split())
+        return Link(url, text[: self._max_anchor_chars], link.source)
 
 
 def collect_plain_links(text: str, collector: LinkCollector) -> None:
-    """Find URLs in plain text: whatever follows a known scheme and ``://``, or ``www.``.
+    """Find URLs in plain text: what follows a known scheme and ``://``, or ``www.``.
 
-    One pass; each character is looked at once behind the hit that it belongs to.
+    A text full of hits is read at its beginning and its end.
     """
-    position = 0
-    while (hit := text.find("://", position)) >= 0:
-        position = hit + 3
-        before = text[max(0, hit - 5) : hit].lower()
-        scheme = next((name for name in _SCHEMES if before.endswith(name)), None)
-        if scheme is None:
-            continue
-        position = _url_end(text, position, collector)
-        url = text[hit - len(scheme) : position]
-        collector.add(url.rstrip(_TRAILING), "", "plain")
-    position = 0
-    while (hit := text.find("www.", position)) >= 0:
-        position = hit + 4
-        if hit and (text[hit - 1].isalnum() or text[hit - 1] in "/.-@"):
-            continue
-        position = _url_end(text, position, collector)
-        if position > hit + 4:
-            collector.add("http://" + text[hit:position].rstrip(_TRAILING), "", "plain")
+    for mark in ("://", "www."):
+        if text.count(mark) <= _MAX_HITS:
+            _collect(text, mark, collector)
+        else:
+            _collect(text[:_FLOOD_CHARS], mark, collector)
+            _collect(text[-_FLOOD_CHARS:], mark, collector)
 
 
-def _url_end(text: str, position: int, collector: LinkCollector) -> int:
-    end = min(len(text), position + collector._limits.max_url_chars)
-    while position < end and text[position] not in _URL_END:
-        position += 1
-    return position
+def _collect(text: str, mark: str, collector: LinkCollector) -> None:
+    """Find the URLs around one mark; each hit is followed from where the last URL ended."""
+    position = 0
+    while (hit := text.find(mark, position)) >= 0:
+        position = hit + len(mark)
+        prefix = _scheme_before(text, hit) if mark == "://" else _www_prefix(text, hit)
+        if prefix is None:
+            continue
+        end = _URL_END.search(text, position, position + collector.max_url_chars)
+        stop = end.start() if end else min(len(text), position + collector.max_url_chars)
+        if stop > position:
+            url = prefix + text[hit:stop].rstrip(_TRAILING)
+            collector.add(url, "", "plain")
+        position = stop
+
+
+def _scheme_before(text: str, hit: int) -> str | None:
+    before = text[max(0, hit - 5) : hit].lower()
+    return next((scheme for scheme in _SCHEMES if before.endswith(scheme)), None)
+
+
+def _www_prefix(text: str, hit: int) -> str | None:
+    """Return the scheme browsers add, or None where the hit is the inside of something else."""
+    before = text[hit - 1] if hit else " "
+    return None if before.isalnum() or before in "/.-@_=" else "http://"

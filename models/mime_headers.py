@@ -9,6 +9,8 @@ from models.limits import Defect, ScanLimits
 # RFC 5322 section 2.2, with the white space before the colon that section 4.5 once allowed.
 # Possessive throughout: a field is matched in one pass or not at all.
 _FIELD = re.compile(rb"([!-9;-~]++)([ \t]*+):([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?")
+_MAX_HEADER_REST = 1024 * 1024
+"""How far behind a cap the end of the header is looked for."""
 _LINE = re.compile(rb"[^\n]*+\n?")
 
 
@@ -68,9 +70,10 @@ def read_header_block(raw: bytes | mmap, start: int, end: int, limits: ScanLimit
     position = 0
     match_field = _FIELD.match
     max_bytes = limits.max_header_text_bytes
-    while len(fields) < limits.max_headers:
+    while len(fields) + len(defects) < limits.max_headers:
         match = match_field(block, position)
-        if match is None:
+        # In front of the first field, "Hello :" is a mail without a header, not a field.
+        if match is None or (match.end(2) > match.start(2) and not fields):
             following = _skip_junk(block, position, defects)
             if following is None:
                 break
@@ -118,8 +121,9 @@ def _body_start(
     # A cap was hit. What follows is header up to the next empty line; without one it is body,
     # or a message could hide all its text this way.
     defects.append(Defect.HEADERS_TRUNCATED)
-    bare = raw.find(b"\n\n", at - 1, end)
-    full = raw.find(b"\n\r\n", at - 1, end if bare < 0 else bare)
+    last = min(end, at + _MAX_HEADER_REST)
+    bare = raw.find(b"\n\n", at - 1, last)
+    full = raw.find(b"\n\r\n", at - 1, last if bare < 0 else bare)
     if full >= 0:
         return full + 3
     return bare + 2 if bare >= 0 else at

@@ -25,7 +25,13 @@ class Entity:
         "transfer_encoding",
     )  # fmt: skip
 
-    def __init__(self, fields: list[Header], defects: list[Defect], default_type: str) -> None:
+    def __init__(
+        self,
+        fields: list[Header],
+        defects: list[Defect],
+        default_type: str,
+        max_field_bytes: int,
+    ) -> None:
         self.defects = defects
         self.content_type = default_type
         self.charset: str | None = None
@@ -39,11 +45,11 @@ class Entity:
             if key in _FIELDS and found.setdefault(key, field.raw) != field.raw:
                 defects.append(Defect.AMBIGUOUS_TYPE)
         if _ENCODING in found:
-            self.transfer_encoding = _first_word(found[_ENCODING]) or "7bit"
+            self.transfer_encoding = _first_word(found[_ENCODING][:max_field_bytes]) or "7bit"
         if _DISPOSITION in found:
-            self._read_disposition(found[_DISPOSITION])
+            self._read_disposition(found[_DISPOSITION][:max_field_bytes])
         if _TYPE in found:
-            self._read_type(found[_TYPE])
+            self._read_type(found[_TYPE][:max_field_bytes])
 
     def _read_type(self, raw: bytes) -> None:
         parameters = parse_parameters(raw)

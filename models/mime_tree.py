@@ -75,7 +75,7 @@ class PartTree:
         block = read_header_block(self._raw, start, end, self._limits)
         # A part without fields and empty line is everyday; only with fields it is odd.
         defects = block.defects if block.fields else []
-        entity = Entity(block.fields, defects, default_type)
+        entity = Entity(block.fields, defects, default_type, self._limits.max_header_text_bytes)
         self.add(entity, block.body_start, end, path, max_parts)
 
     def _add_multipart(
@@ -171,6 +171,6 @@ class PartTree:
 def take_apart(raw: bytes | mmap, block: HeaderBlock, end: int, limits: ScanLimits) -> PartTree:
     """Find the leaf parts of the message whose header block was read."""
     tree = PartTree(raw, end, limits)
-    entity = Entity(block.fields, [], "text/plain")
+    entity = Entity(block.fields, [], "text/plain", limits.max_header_text_bytes)
     tree.add(entity, block.body_start, end, (), limits.max_parts)
     return tree

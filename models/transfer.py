@@ -12,6 +12,8 @@ _NOT_BASE64 = bytes(
     for byte in range(256)
     if byte not in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 )
+_PADDING = re.compile(rb"=[=\s]*+")
+_BASE64_RUN = re.compile(rb"([A-Za-z0-9+/\r\n]*+)(=[=\s]*+)?")
 _MAX_BASE64_RUNS = 64
 _MAX_UU_LINES = 500_000
 _UU_LINE = re.compile(rb"[^\r\n]++")
@@ -34,20 +36,37 @@ def decode_transfer(data: bytes, encoding: str) -> tuple[bytes, bool]:
 
 
 def decode_base64(data: bytes) -> tuple[bytes, bool]:
-    """Decode base64, ignoring foreign characters and going on after padding.
+    """Decode base64, ignoring foreign characters, and going on behind early padding.
 
     Clients join what stands before and behind a premature ``=``, so stopping there would let a
-    message hide its text from us (RFC 2045 section 6.8 leaves it open).
+    message hide its text from us (RFC 2045 section 6.8 leaves it open). What goes on has to be
+    lines of base64 and nothing else: the footer of a mailing list stands there in good mail.
     """
-    clean = data.translate(None, _NOT_BASE64)
-    foreign = len(data) - len(clean) > len(data) // 8
-    body = clean.rstrip(b"=")
-    if b"=" not in body:
-        whole, complete = _decode_run(body)
-        return whole, complete and not foreign
-    runs = body.split(b"=", _MAX_BASE64_RUNS)
-    runs[-1] = runs[-1].replace(b"=", b"")
-    return b"".join(_decode_run(run)[0] for run in runs), False
+    padding = _PADDING.search(data)
+    body = data if padding is None else data[: padding.start()]
+    clean = body.translate(None, _NOT_BASE64)
+    first, complete = _decode_run(clean)
+    if padding is not None and (rest := _decode_behind_padding(data, padding.end())):
+        return first + rest, False
+    return first, complete and len(body) - len(clean) <= len(body) // 8
+
+
+def _decode_behind_padding(data: bytes, position: int) -> bytes:
+    """Decode the runs of base64 that follow early padding, up to the first foreign line."""
+    decoded: list[bytes] = []
+    while position < len(data) and len(decoded) < _MAX_BASE64_RUNS:
+        match = _BASE64_RUN.match(data, position)
+        if match is None:
+            break
+        run, padding = match.groups()
+        position = match.end()
+        foreign = position < len(data) and not padding
+        if foreign:
+            run = run.rpartition(b"\n")[0]
+        decoded.append(_decode_run(run.translate(None, b"\r\n"))[0])
+        if foreign:
+            break
+    return b"".join(decoded)
 
 
 def _decode_run(run: bytes) -> tuple[bytes, bool]:
