@@ -1,0 +1,81 @@
+"""What all connections of one worker share: configuration, limits, counters, the ports."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic
+
+import structlog
+
+from gateway.core.clock import Clock
+from gateway.core.ids import IdSource
+from gateway.smtp.body import ByteBudget
+from gateway.smtp.limits import ConnectionCounter, Limits
+from gateway.smtp.ports import F, Intake, OnConnect, RecipientPolicy, TlsContexts
+
+if TYPE_CHECKING:
+    from gateway.smtp.conversation import Conversation
+
+Logger = structlog.typing.FilteringBoundLogger
+
+
+@dataclass(slots=True, kw_only=True)
+class Counts:
+    """Sums since the worker started, for metrics; ``open`` is the present number."""
+
+    open: int = 0
+    connections: int = 0
+    refused_connections: int = 0
+    tls_sessions: int = 0
+    failed_handshakes: int = 0
+    timeouts: int = 0
+    messages: int = 0  # that reached the intake
+    message_bytes: int = 0
+    refused_recipients: int = 0
+    refused_data: int = 0  # refused by this server, before the intake
+    errors: int = 0  # exceptions that were answered 451
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Service(Generic[F]):
+    """One worker's SMTP service, seen from a connection."""
+
+    hostname: str
+    limits: Limits
+    clock: Clock
+    ids: IdSource
+    recipients: RecipientPolicy
+    intake: Intake[F]
+    on_connect: OnConnect[F]
+    tls: TlsContexts | None
+    log: Logger
+    temporary: Path
+    per_client: ConnectionCounter
+    budget: ByteBudget
+    counts: Counts = field(default_factory=Counts)
+    draining: bool = False
+    connections: "set[Conversation[F]]" = field(default_factory=set)
+    on_idle: Callable[[], None] | None = None  # told when the last connection is gone
+    greeting: bytes = b""
+    hello: bytes = b""
+    ehlo: bytes = b""
+    ehlo_with_tls: bytes = b""
+
+    def __post_init__(self) -> None:
+        host = self.hostname
+        self.greeting = f"220 {host} ESMTP\r\n".encode()
+        self.hello = f"250 {host}\r\n".encode()
+        words = ["PIPELINING", f"SIZE {self.limits.max_message_bytes}", "8BITMIME", "SMTPUTF8"]
+        self.ehlo = _ehlo(host, [*words, "ENHANCEDSTATUSCODES"])
+        self.ehlo_with_tls = _ehlo(host, [*words, "STARTTLS", "ENHANCEDSTATUSCODES"])
+
+    def gone(self, connection: "Conversation[F]") -> None:
+        """A connection is closed and its handler has ended."""
+        self.connections.discard(connection)
+        if not self.connections and self.on_idle is not None:
+            self.on_idle()
+
+
+def _ehlo(host: str, words: list[str]) -> bytes:
+    lines = [f"250-{line}\r\n" for line in (host, *words[:-1])]
+    return "".join([*lines, f"250 {words[-1]}\r\n"]).encode()
