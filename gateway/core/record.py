@@ -37,6 +37,7 @@ class HoldReason(StrEnum):
     MALWARE = "malware"
     REFUSED_BY_NEXT_HOP = "refused_by_next_hop"  # 5xx for some copies: held for the admin
     UNPARSED = "unparsed"  # killed a worker twice
+    MAIL_LOOP = "mail_loop"  # came back to the same recipient too often
     QUEUE_EXPIRED = "queue_expired"  # could not be delivered in time
 
 

@@ -14,11 +14,11 @@ import structlog
 
 from gateway.checks.check import ConnectionFacts
 from gateway.core.clock import Clock
-from gateway.core.errors import StorageError
+from gateway.core.errors import SmtpError, StorageError
 from gateway.core.handoff import CopyReply
 from gateway.core.mail import Mail
 from gateway.core.record import Copy, CopyState, Event, HoldReason, MessageFacts
-from gateway.core.reply import REFUSED_BY_POLICY, Reply
+from gateway.core.reply import MAIL_LOOP, REFUSED_BY_POLICY, Reply
 from gateway.core.routing import Domain, Generation
 from gateway.core.verdict import Action, Verdict, VerdictClass
 from gateway.pipeline.policy import actions
@@ -78,6 +78,16 @@ class Strikes(Protocol):
         """Whether this mail is held unparsed."""
 
 
+class Marks(Protocol):
+    """What our own header fields in a mail prove (gateway.delivery.marks)."""
+
+    def is_loop(self, content: bytes | mmap.mmap, recipient: str) -> bool:
+        """Whether this mail was handed on to this recipient by us too often."""
+
+    def is_released(self, content: bytes | mmap.mmap, recipient: str, now_ms: int) -> bool:
+        """Whether a person released exactly this mail to this recipient."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
     """Takes every mail that came in whole and answers for all its copies."""
@@ -89,6 +99,7 @@ class Intake:
     records: Records
     journal: Journal
     strikes: Strikes
+    marks: Marks
     clock: Clock
 
     async def take(
@@ -125,32 +136,35 @@ class Intake:
     def _copies(
         self, mail: Mail, verdict: Verdict | None, generation: Generation
     ) -> tuple[Copy, ...]:
-        served: list[tuple[Domain, Copy]] = []
-        recipients = []
-        for address in mail.envelope.rcpt_to:
-            domain = generation.domain(address.domain)
-            if domain is None:  # removed between RCPT and the dot: the next try hears 550
-                raise StorageError(f"domain {address.domain} is no longer served")
-            recipients.append((address, domain))
-        chosen = actions(verdict, recipients) if verdict else {}
-        for address, domain in recipients:
+        served = [
+            (address, _served(address.domain, generation)) for address in mail.envelope.rcpt_to
+        ]
+        chosen = dict(actions(verdict, served)) if verdict else {}
+        copies = []
+        for address, domain in served:
             action = chosen.get(address, Action.QUARANTINE)
-            served.append((domain, _copy(address.key, address.spelling, domain, action)))
-        return tuple(self._placed(copy, domain, verdict, mail) for domain, copy in served)
+            if action is Action.QUARANTINE and self.marks.is_released(
+                mail.content, address.key, mail.received_at_ms
+            ):
+                action = Action.ACCEPT  # a person decided already; it came back to us
+            copy = _copy(address.key, address.spelling, domain, action)
+            copies.append(self._placed(copy, domain, verdict, mail))
+        return tuple(copies)
 
     def _placed(self, copy: Copy, domain: Domain, verdict: Verdict | None, mail: Mail) -> Copy:
+        if self.marks.is_loop(mail.content, copy.recipient):
+            return replace(
+                copy,
+                action=Action.REJECT,
+                state=CopyState.REFUSED,
+                hold_reason=HoldReason.MAIL_LOOP,
+            )
         match copy.action:
             case Action.REJECT:
                 return replace(copy, state=CopyState.REFUSED)
             case Action.QUARANTINE:
                 reason = _hold_reason(verdict)
-                return replace(
-                    copy,
-                    state=CopyState.HELD,
-                    hold_reason=reason,
-                    admin_only=reason is not HoldReason.SPAM,
-                    expires_at_ms=mail.received_at_ms + domain.retention_days * _DAY_MS,
-                )
+                return _held(copy, reason, domain, mail)
             case _:
                 return copy
 
@@ -181,10 +195,16 @@ class Intake:
     async def _settle(self, facts: MessageFacts, mail: Mail, generation: Generation) -> Settlement:
         """Hold first, then hand over: when the disk fails, no copy has gone out yet."""
         refused = [copy for copy in facts.copies if copy.state is CopyState.REFUSED]
-        if refused:  # policy lets REJECT stand only where it is everyone's
-            return Settlement(reply=REFUSED_BY_POLICY, copies=facts.copies)
-        held = [copy for copy in facts.copies if copy.state is CopyState.HELD]
-        going = [copy for copy in facts.copies if copy.state is not CopyState.HELD]
+        if len(refused) == len(facts.copies):
+            loop = all(copy.hold_reason is HoldReason.MAIL_LOOP for copy in refused)
+            return Settlement(reply=MAIL_LOOP if loop else REFUSED_BY_POLICY, copies=facts.copies)
+        # Refusing is one reply for all; beside anything else such a copy is held.
+        held = [
+            _held(copy, copy.hold_reason or HoldReason.SPAM, _domain_of(copy, generation), mail)
+            for copy in facts.copies
+            if copy.state in {CopyState.HELD, CopyState.REFUSED}
+        ]
+        going = [copy for copy in facts.copies if copy.state is CopyState.QUEUED]
         if held:
             await self.records.put(replace(facts, copies=tuple(held)), mail.content)
         if not going:
@@ -249,8 +269,23 @@ def _hold_reason(verdict: Verdict | None) -> HoldReason:
     return HoldReason.SPAM
 
 
-def _domain_of(copy: Copy, generation: Generation) -> Domain:
-    domain = generation.domain(copy.domain)
-    if domain is None:
-        raise StorageError(f"domain {copy.domain} is no longer served")
+def _held(copy: Copy, reason: HoldReason, domain: Domain, mail: Mail) -> Copy:
+    return replace(
+        copy,
+        action=Action.QUARANTINE,
+        state=CopyState.HELD,
+        hold_reason=reason,
+        admin_only=reason is not HoldReason.SPAM,
+        expires_at_ms=mail.received_at_ms + domain.retention_days * _DAY_MS,
+    )
+
+
+def _served(name: str, generation: Generation) -> Domain:
+    domain = generation.domain(name)
+    if domain is None:  # removed between RCPT and the dot: the next try hears 550
+        raise SmtpError(f"domain {name} is no longer served")
     return domain
+
+
+def _domain_of(copy: Copy, generation: Generation) -> Domain:
+    return _served(copy.domain, generation)
