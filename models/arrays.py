@@ -1,0 +1,86 @@
+"""Plain ``.npy`` files, read with suspicion: never a pickle, never more than was promised.
+
+The header of such a file is a Python literal that the writer chose (NumPy enhancement proposal 1).
+It is read with a bound on its length, and type, shape and file size are checked before any data is.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+
+_MAX_HEADER_BYTES: Final = 1024
+_MAX_ROWS: Final = 1 << 26
+
+
+class ArrayFileError(ValueError):
+    """A file that is not the array it should be; the text says what is wrong, for a person."""
+
+
+def write_array(path: Path, values: npt.NDArray[Any]) -> None:
+    """Write an array in C order and little-endian, durably."""
+    data = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    with path.open("wb") as file:
+        np.lib.format.write_array(file, data, version=(1, 0), allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_array(path: Path, *, dtype: npt.DTypeLike, columns: int) -> npt.NDArray[Any]:
+    """Read a table of any number of rows into memory. Raises ArrayFileError."""
+    shape, offset = _checked_header(path, np.dtype(dtype).newbyteorder("<"))
+    if len(shape) != 2 or shape[1] != columns or shape[0] > _MAX_ROWS:
+        raise ArrayFileError(f"{path.name}: shape {shape}, not (n, {columns})")
+    with open_regular(path) as file:
+        file.seek(offset)
+        data = file.read()
+    return np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).reshape(shape)
+
+
+def map_array(path: Path, *, dtype: npt.DTypeLike, length: int) -> npt.NDArray[Any]:
+    """Map a one-dimensional array read-only, so that processes share it. Raises ArrayFileError."""
+    wanted = np.dtype(dtype).newbyteorder("<")
+    shape, offset = _checked_header(path, wanted)
+    if shape != (length,):
+        raise ArrayFileError(f"{path.name}: shape {shape}, not ({length},)")
+    mapped = np.memmap(path, wanted, "r", offset, shape)
+    return mapped.view(np.ndarray)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file that is really a file, no link, pipe or device. Raises ArrayFileError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise ArrayFileError(f"{path.name}: {error.strerror or error}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ArrayFileError(f"{path.name}: not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def _checked_header(path: Path, wanted: np.dtype[Any]) -> tuple[tuple[int, ...], int]:
+    with open_regular(path) as file:
+        try:
+            # A file of a later format version fails here too: its header has another layout.
+            np.lib.format.read_magic(file)
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(
+                file, max_header_size=_MAX_HEADER_BYTES
+            )
+        except Exception as error:  # the parser of a hostile literal raises many kinds
+            raise ArrayFileError(f"{path.name}: no readable array header") from error
+        offset = file.tell()
+        size = os.fstat(file.fileno()).st_size
+    if dtype != wanted or fortran:
+        raise ArrayFileError(f"{path.name}: type {dtype}, not {wanted}")
+    if any(extent < 0 for extent in shape):
+        raise ArrayFileError(f"{path.name}: shape {shape} is no shape")
+    expected = offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if size != expected:
+        raise ArrayFileError(f"{path.name}: {size} bytes, not {expected}: cut off or tampered with")
+    return shape, offset

@@ -1,0 +1,161 @@
+"""The classifier: a naive Bayes from integer counts, and a second stage that corrects it.
+
+*Naive Bayes*: Bernoulli presence counts per class, each class given the same weight whatever its
+size (Rennie, Shih, Teevan and Karger 2003 on unequal classes), summed over the features that speak
+clearly and divided by a power of their number, for words of one mail repeat each other's evidence.
+
+*Second stage*: logistic regression over all features, learned one message at a time on top of what
+the naive Bayes says (Goodman and Yih 2006), each weight with a step of its own that shrinks as it
+is used (AdaGrad: Duchi, Hazan and Singer 2011). Its weights are integers too, so sums are exact and
+the same messages in the same order give the same model.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from models.counts import Counts
+from models.explain import WordWeight
+from models.features import SPACE, Features
+from models.features_stored import Indices
+
+Weights = npt.NDArray[np.int32] | npt.NDArray[np.int16]
+Energy = npt.NDArray[np.float32]
+LogOdds = npt.NDArray[np.float64]
+
+PUBLISHED_UNIT: Final = 1.0 / (1 << 12)
+"""What one step of a published 16-bit weight is worth."""
+LEARNING_UNIT: Final = 1.0 / (1 << 20)
+"""What one step of a weight is worth while it is being learned."""
+
+_ERROR_STEPS: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreParameters:
+    """How counts and weights become a score. They belong to a model and stand in its manifest.
+
+    ``smoothing`` is added to every balanced count; ``clear_log_odds`` is how clearly a feature must
+    speak to be heard by the naive Bayes; ``naive_weight`` and ``naive_power`` scale its sum
+    (weight * sum / n ** power); ``min_class_messages`` is how many messages of each class it
+    needs before it says anything. ``rate`` and ``first_energy`` rule the second stage's steps.
+    """
+
+    smoothing: float = 0.02
+    clear_log_odds: float = 2.2
+    naive_weight: float = 0.1
+    naive_power: float = 0.5
+    min_class_messages: int = 10
+    rate: float = 0.005
+    first_energy: float = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentScore:
+    """What a model says of one message.
+
+    ``log_odds`` above zero speaks for spam; it is the sum of ``naive_log_odds`` and
+    ``pattern_log_odds`` before calibration. ``probability`` is calibrated. ``known_share`` is the
+    share of the message's lexical features that the model has met in training, 0 to 1.
+    """
+
+    probability: float
+    log_odds: float
+    known_share: float
+    naive_log_odds: float
+    pattern_log_odds: float
+    words: tuple[WordWeight, ...] = ()
+
+
+class NaiveBayes:
+    """Class-balanced Bernoulli naive Bayes over the lexical features, scored from counts."""
+
+    def __init__(self, counts: Counts, parameters: ScoreParameters) -> None:
+        self.counts = counts
+        self.parameters = parameters
+
+    def feature_log_odds(self, lexical: Indices) -> LogOdds:
+        """Return log P(feature | spam) - log P(feature | ham) for each feature.
+
+        Equal to scikit-learn's ``BernoulliNB(alpha=smoothing)`` fitted with sample weights that
+        give both classes the harmonic mean of their sizes.
+        """
+        counts, smoothing = self.counts, self.parameters.smoothing
+        mean = 2.0 * counts.spam_messages * counts.ham_messages
+        mean /= max(1, counts.spam_messages + counts.ham_messages)
+        spam = counts.spam[lexical] * (mean / max(1, counts.spam_messages)) + smoothing
+        ham = counts.ham[lexical] * (mean / max(1, counts.ham_messages)) + smoothing
+        return np.asarray(np.log(spam / ham), np.float64)
+
+    def contributions(self, features: Features) -> tuple[LogOdds, float]:
+        """Return what each lexical feature adds to the log odds, and the share that is known."""
+        lexical = features.lexical
+        counts = self.counts
+        if min(counts.ham_messages, counts.spam_messages) < self.parameters.min_class_messages:
+            return np.zeros(len(lexical)), 0.0
+        known = (counts.ham[lexical] + counts.spam[lexical]) > 0
+        odds = self.feature_log_odds(lexical)
+        heard = np.abs(odds) > self.parameters.clear_log_odds
+        heard &= known
+        number = int(np.count_nonzero(heard))
+        scale = self.parameters.naive_weight / max(1, number) ** self.parameters.naive_power
+        share = float(np.count_nonzero(known)) / max(1, len(lexical))
+        return np.where(heard, odds * scale, 0.0), share
+
+
+class Classifier:
+    """Scores features: naive Bayes plus second stage.
+
+    ``weights`` are steps of ``unit``; published models map 16-bit ones, learners hold 32-bit ones.
+    """
+
+    def __init__(self, naive: NaiveBayes, weights: Weights, unit: float) -> None:
+        if weights.shape != (SPACE,):
+            raise ValueError(f"weights have shape {weights.shape}, not ({SPACE},)")
+        self.naive = naive
+        self.weights = weights
+        self.unit = unit
+
+    def log_odds(self, features: Features) -> tuple[float, float, float]:
+        """Return the naive Bayes part, the second stage's part and the known share."""
+        contributions, share = self.naive.contributions(features)
+        # Rounded to steps before it is summed: exact whatever order the processor adds in.
+        naive = float(np.rint(contributions * (1 << 20)).astype(np.int64).sum()) / (1 << 20)
+        second = int(self.weights[features.indices].sum(dtype=np.int64)) * self.unit
+        return naive, second, share
+
+
+class SecondStage:
+    """The learner of the second stage's weights."""
+
+    def __init__(self, parameters: ScoreParameters) -> None:
+        self._parameters = parameters
+        self.weights = np.zeros(SPACE, np.int32)
+        self.energy: Energy = np.zeros(SPACE, np.float32)
+
+    def learn(self, features: Features, log_odds: float, *, is_spam: bool) -> None:
+        """Take one step towards the truth about a message that was scored ``log_odds``."""
+        error = float(is_spam) - sigmoid(log_odds)
+        # In steps of 2**-16, so that the last bit of exp() cannot make two machines differ.
+        error = round(error * _ERROR_STEPS) / _ERROR_STEPS
+        if error == 0.0:
+            return
+        indices = features.indices
+        energy = self.energy[indices] + np.float32(error * error)
+        self.energy[indices] = energy
+        step = np.float64(self._parameters.rate * error / LEARNING_UNIT)
+        root = np.sqrt(energy.astype(np.float64) + self._parameters.first_energy)
+        self.weights[indices] += np.rint(step / root).astype(np.int32)
+
+
+def sigmoid(log_odds: float) -> float:
+    """Return the probability of these log odds, without overflow."""
+    if log_odds >= 0.0:
+        return 1.0 / (1.0 + math.exp(-min(log_odds, 700.0)))
+    grown = math.exp(max(log_odds, -700.0))
+    return grown / (1.0 + grown)

@@ -1,0 +1,127 @@
+"""The classifier as a learner: scores a message, is told what it was, and is wiser for the next.
+
+The same object runs the evaluation's online protocols, the outside judge and the training of a
+published model.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from models.bundle import Bundle, Manifest
+from models.calibration import Calibration
+from models.classifier import (
+    LEARNING_UNIT,
+    PUBLISHED_UNIT,
+    Classifier,
+    ContentScore,
+    NaiveBayes,
+    ScoreParameters,
+    SecondStage,
+)
+from models.counts import Counts
+from models.explain import explain
+from models.features import Features, extract
+from models.message import scan
+
+_REMEMBERED: Final = 64
+_REMEMBERED_BYTES: Final = 256 * 1024
+_FINER: Final = round(PUBLISHED_UNIT / LEARNING_UNIT)
+_INT16: Final = np.iinfo(np.int16)
+
+
+class OnlineFilter:
+    """A naive Bayes with its second stage, learning one message at a time.
+
+    Without a bundle it starts from nothing; with one it starts from a copy of it, and the bundle
+    stays as it is.
+    """
+
+    def __init__(
+        self, bundle: Bundle | None = None, parameters: ScoreParameters | None = None
+    ) -> None:
+        if bundle is not None:
+            parameters = parameters or bundle.manifest.parameters
+        self.parameters = parameters or ScoreParameters()
+        self.second = SecondStage(self.parameters)
+        self.counts = Counts()
+        self.calibration = Calibration()
+        if bundle is not None:
+            self.counts = bundle.counts.copy()
+            self.second.weights[:] = bundle.weights.astype(np.int32) * _FINER
+            self.second.energy[:] = bundle.energy
+        naive = NaiveBayes(self.counts, self.parameters)
+        self.classifier = Classifier(naive, self.second.weights, LEARNING_UNIT)
+        self._recent: OrderedDict[bytes, Features] = OrderedDict()
+
+    def features(self, raw: bytes) -> Features:
+        """Extract features, remembering those of the last few messages."""
+        found = self._recent.get(raw)
+        if found is not None:
+            return found
+        found = extract(scan(raw), raw)
+        if len(raw) <= _REMEMBERED_BYTES:
+            self._recent[raw] = found
+            if len(self._recent) > _REMEMBERED:
+                self._recent.popitem(last=False)
+        return found
+
+    def classify(self, raw: bytes) -> float:
+        """Return the spam probability; its order is that of the log odds to the last bit."""
+        return self.calibration.probability(self.log_odds(self.features(raw)))
+
+    def score(self, raw: bytes, words: int = 0) -> ContentScore:
+        """Score a message with everything there is to say about it."""
+        features = self.features(raw)
+        naive, second, share = self.classifier.log_odds(features)
+        return ContentScore(
+            probability=self.calibration.probability(naive + second),
+            log_odds=naive + second,
+            known_share=share,
+            naive_log_odds=naive,
+            pattern_log_odds=second,
+            words=explain(features, self.classifier, words) if words else (),
+        )
+
+    def explain(self, raw: bytes, n: int = 8) -> Sequence[tuple[str, float]]:
+        """Return the strongest words for and against spam."""
+        return [(word.word, word.weight) for word in self.score(raw, n).words]
+
+    def log_odds(self, features: Features) -> float:
+        """Return the log odds of spam, uncalibrated."""
+        naive, second, _ = self.classifier.log_odds(features)
+        return naive + second
+
+    def train(self, raw: bytes, is_spam: bool) -> None:
+        """Learn a message."""
+        self.learn(self.features(raw), is_spam=is_spam)
+
+    def untrain(self, raw: bytes, is_spam: bool) -> None:
+        """Take a message back from the counts. Raises ValueError if it was not learned so.
+
+        The second stage can't forget exactly; it is refitted from stored features in training.
+        """
+        self.counts.subtract(self.features(raw), is_spam=is_spam)
+
+    def learn(self, features: Features, *, is_spam: bool) -> None:
+        """Learn a message's features: one step of the second stage, then the counts."""
+        self.second.learn(features, self.log_odds(features), is_spam=is_spam)
+        self.counts.add(features, is_spam=is_spam)
+
+    def publishable(self, manifest: Manifest) -> Bundle:
+        """Return what was learned as a sealed bundle with this manifest's texts and limits."""
+        weights = np.rint(self.second.weights / _FINER)
+        weights = np.clip(weights, _INT16.min, _INT16.max).astype(np.int16)
+        manifest = replace(
+            manifest,
+            ham_messages=self.counts.ham_messages,
+            spam_messages=self.counts.spam_messages,
+            parameters=self.parameters,
+        )
+        counts = self.counts.copy()
+        return Bundle(manifest, counts, weights, self.second.energy.astype(np.float16)).sealed()
