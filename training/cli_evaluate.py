@@ -55,9 +55,10 @@ def run_evaluate(request: EvaluateRequest) -> None:
     protocol = _protocol(request.protocol)
     corpus = Corpus(index=_index(request.index), limit=request.limit, on_problem=_complain)
     try:
-        with open_filter(request.scorer, request.model, request.pipeline) as tested:
-            _refuse_learning_without(tested, protocol)
-            evaluation = _evaluated(corpus, tested, protocol, request)
+        learning = protocol.kind is not ProtocolKind.BATCH
+        tested = open_filter(request.scorer, request.model, request.pipeline, learning=learning)
+        _refuse_learning_without(tested, protocol)
+        evaluation = _evaluated(corpus, tested, protocol, request)
     except UnusableFilterError as error:
         raise click.ClickException(str(error)) from error
     except NothingToMeasure as error:
@@ -73,16 +74,16 @@ def run_evaluate(request: EvaluateRequest) -> None:
 def run_jig(*, scorer: str, model: str | None, pipeline: object) -> None:
     """Serve a judge on standard input and output until it says ``finalize``."""
     try:
-        with open_filter(scorer, model, pipeline) as tested:
-            Jig(
-                tested.scorer,
-                learn=tested.learn,
-                answer=lambda line: print(line, flush=True),  # noqa: T201  # the answer itself
-                complain=lambda text: click.echo(text, err=True),
-                threshold=tested.threshold,
-            ).run(sys.stdin.buffer)
+        tested = open_filter(scorer, model, pipeline, learning=True)
     except UnusableFilterError as error:
         raise click.ClickException(str(error)) from error
+    Jig(
+        tested.scorer,
+        learn=tested.learn,
+        answer=lambda line: print(line, flush=True),  # noqa: T201  # the answer itself
+        complain=lambda text: click.echo(text, err=True),
+        threshold=tested.threshold,
+    ).run(sys.stdin.buffer)
 
 
 def _protocol(text: str) -> EvaluationProtocol:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Protocol, runtime_checkable
 
 from models.bundle import Bundle, BundleError
-from models.registry import expand_baseline
+from models.message import scan
+from models.registry import baseline_directory
 from training.evaluate import FilterUnderTest
 from training.online import OnlineFilter
 
 NO_MODEL = "none"
+_WORDS = 14
 
 
 class UnusableFilterError(Exception):
@@ -39,37 +38,51 @@ class _Called:
         self.classify = function
 
 
-@contextmanager
-def open_filter(scorer: str, model: str | None, pipeline: object) -> Iterator[FilterUnderTest]:
+class _Published:
+    """A model as the gateway serves it: it scores and does not learn."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    def classify(self, raw: bytes) -> float:
+        return self._bundle.score(scan(raw), raw).probability
+
+    def explain(self, raw: bytes) -> list[tuple[str, float]]:
+        words = self._bundle.score(scan(raw), raw, words=_WORDS).words
+        return [(word.word, word.weight) for word in words]
+
+
+def open_filter(
+    scorer: str, model: str | None, pipeline: object, *, learning: bool
+) -> FilterUnderTest:
     """Open the filter that the command line's options name.
 
-    ``model`` is a bundle's folder, ``none``, or None for the shipped baseline. Raises
-    UnusableFilterError with a sentence for a person.
+    ``model`` is a bundle's folder, ``none``, or None for the shipped baseline. Without
+    ``learning`` a model is measured exactly as it serves. Raises UnusableFilterError with a
+    sentence for a person.
     """
     if scorer == "pipeline":
-        yield _pipeline_filter(model, pipeline)
-        return
+        return _pipeline_filter(model, pipeline)
     if model == NO_MODEL:
-        yield _classifier_filter("classifier, from nothing", None)
-        return
+        return _learner("classifier, from nothing", None)
     try:
-        if model is not None:
-            yield _classifier_filter(f"classifier, model {model}", Bundle.load(Path(model)))
-            return
-        with TemporaryDirectory(prefix="schwamm-baseline-") as folder:
-            bundle = Bundle.load(expand_baseline(Path(folder)))
-            yield _classifier_filter(f"classifier, baseline {bundle.model_id}", bundle)
+        bundle = Bundle.load(baseline_directory() if model is None else Path(model))
     except BundleError as error:
-        raise UnusableFilterError(str(error)) from error
+        raise UnusableFilterError(f"model: {error}") from error
+    name = f"classifier, model {bundle.model_id}"
+    if learning:
+        return _learner(name, bundle)
+    published = _Published(bundle)
+    return FilterUnderTest(name=name, scorer=published, explain=published.explain)
 
 
-def _classifier_filter(name: str, bundle: Bundle | None) -> FilterUnderTest:
+def _learner(name: str, bundle: Bundle | None) -> FilterUnderTest:
     tested = OnlineFilter(bundle)
     return FilterUnderTest(
         name=name,
         scorer=tested,
         learn=tested.train,
-        explain=lambda raw: [(word.word, word.weight) for word in tested.explain(raw, 14)],
+        explain=lambda raw: tested.explain(raw, _WORDS),
         knows_nothing=bundle is None,
     )
 
