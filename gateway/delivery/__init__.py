@@ -1,0 +1,1 @@
+"""Handing mail on: outgoing bytes, the in-session relay, and the queue for what could not go."""
