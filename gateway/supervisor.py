@@ -19,13 +19,13 @@ from pathlib import Path
 
 import structlog
 
-from gateway.core.errors import ConfigError, GatewayError
+from gateway.core.errors import GatewayError
+from gateway.net.listening import bind
 from gateway.settings import Settings
 from gateway.telemetry.slots import Slots
 
 _HANG_S = 30.0  # without a heartbeat; a scan is bounded far below
 _START_S = 60.0  # until the first heartbeat: a large index may have to migrate
-_BIND_RETRY_S = 5.0  # children of a killed supervisor need a moment to let go of the port
 _LONGEST_PAUSE_S = 10.0
 _log = structlog.get_logger()
 
@@ -48,40 +48,6 @@ class _Seat:
     child: _Child | None = None
     failures: int = 0
     not_before_s: float = 0.0
-
-
-def bind(host: str, port: int, *, patience_s: float = _BIND_RETRY_S) -> socket.socket:
-    """A listening socket that children inherit.
-
-    Never SO_REUSEPORT: a second instance would start unnoticed.
-
-    Raises:
-        ConfigError: naming the address, when it is in use or may not be bound.
-    """
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as error:
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}") from error
-    end = time.monotonic() + patience_s
-    while True:
-        sock = socket.socket(family, kind, proto)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(address)
-            sock.listen(1024)
-        except OSError as error:
-            sock.close()
-            if error.errno == 98 and time.monotonic() < end:
-                time.sleep(0.2)
-                continue
-            raise ConfigError(
-                f"cannot listen on {host}:{port}: {error.strerror}; "
-                "stop what holds that port or choose another in gateway.toml"
-            ) from error
-        sock.setblocking(False)
-        return sock
 
 
 @dataclass(slots=True, kw_only=True)

@@ -75,7 +75,7 @@ class Life:
         """Tell the supervisor that this process lives."""
         self.seat.slots.heartbeat(self.seat.slot, int(self.clock.monotonic_s() * 1000))
 
-    async def beat_while(self, work: Awaitable[None]) -> None:
+    async def beat_while(self, work: Awaitable[object]) -> None:
         """Wait for ``work`` (a drain, say) and go on beating meanwhile."""
         task = asyncio.ensure_future(work)
         while not task.done():
@@ -93,5 +93,5 @@ class Life:
             return
         try:
             await self.on_tick()
-        except Exception:  # a border: the next tick tries again
+        except Exception:  # noqa: BLE001  a border: the next tick tries again
             _log.exception("tick failed")

@@ -6,19 +6,18 @@ from pathlib import Path
 import structlog
 
 from gateway.core.addresses import Address, parse_address
-from gateway.core.errors import AddressError, ConfigError
+from gateway.core.errors import ConfigError
 from gateway.core.mail import Session
 from gateway.core.reply import NO_RELAY, Reply
 from gateway.core.routing import Generation
 from gateway.store.generations import load_current
 
-_BAD_ADDRESS = Reply(code=553, enhanced="5.1.3", text="Mailbox name not allowed")
 _log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class Routing:
-    """Holds the current generation; ``refresh`` notices a new one, a damaged one changes nothing."""
+    """Holds the current generation; ``refresh`` notices a new one, and survives a damaged one."""
 
     directory: Path
     current: Generation = field(init=False)
@@ -56,14 +55,19 @@ class ServedRecipients:
 
     routing: Routing
 
-    async def check(self, spelling: str, session: Session) -> Address | Reply:
-        """The address, or the refusal the client hears."""
+    async def check(self, address_text: str, session: Session) -> Address | Reply:
+        """The address, or the refusal the client hears.
+
+        A bare ``postmaster`` (RFC 5321 §4.5.1) is that of the first domain served here.
+
+        Raises:
+            AddressError: it is no address we would route.
+        """
         del session
-        try:
-            address = parse_address(spelling)
-        except AddressError as error:
-            _log.info("recipient refused", reason=str(error), rcpt_to=spelling)
-            return _BAD_ADDRESS
-        if self.routing.current.domain(address.domain) is None:
+        generation = self.routing.current
+        if "@" not in address_text and generation.domains:
+            address_text = f"{address_text}@{generation.domains[0].name}"
+        address = parse_address(address_text)
+        if generation.domain(address.domain) is None:
             return NO_RELAY
         return address

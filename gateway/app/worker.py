@@ -1,0 +1,188 @@
+"""An SMTP worker: takes mail on the shared listening socket, scores it, hands it on or holds it."""
+
+import asyncio
+import os
+import socket
+from dataclasses import dataclass
+
+import structlog
+
+from gateway.app.life import Life, Seat
+from gateway.app.routing import Routing, ServedRecipients
+from gateway.app.scanning import build_scanner, connection_checks
+from gateway.checks.check import ConnectionCheck, ConnectionFacts
+from gateway.core.clock import SystemClock
+from gateway.core.dns import Budget
+from gateway.core.ids import IdSource
+from gateway.core.mail import Mail, Session
+from gateway.core.record import Event, What
+from gateway.core.reply import Reply
+from gateway.core.routing import NextHop
+from gateway.delivery.marks import Marks, load_key
+from gateway.delivery.relay import Relay
+from gateway.net.listening import bind
+from gateway.net.maildir import MaildirDelivery
+from gateway.net.pool import Pool
+from gateway.net.resolver import make_resolver
+from gateway.settings import Settings
+from gateway.smtp.intake import Intake
+from gateway.smtp.server import start_server
+from gateway.smtp.tls import CertificateFiles, TlsStore
+from gateway.store.journal import Journal
+from gateway.store.records import FileRecords
+from gateway.telemetry.slots import STRIKES_TO_HOLD
+from models.registry import Registry
+
+_log = structlog.get_logger()
+
+
+class SlotGuard:
+    """Writes into this worker's slot which mail its CPU is on, and reads who has two strikes."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._slots = seat.slots
+        self._slot = seat.slot
+
+    def enter(self, sha256: str) -> None:
+        """Name the mail."""
+        self._slots.scanning(self._slot, bytes.fromhex(sha256))
+
+    def leave(self) -> None:
+        """The CPU is free for others."""
+        self._slots.scanning(self._slot)
+
+    def is_dangerous(self, sha256: str) -> bool:
+        """Whether workers died over this mail often enough."""
+        return self._slots.strikes(bytes.fromhex(sha256)) >= STRIKES_TO_HOLD
+
+
+@dataclass(frozen=True, slots=True)
+class AvailabilityJournal:
+    """Writes down what went away and came back; history cannot be made up afterwards."""
+
+    journal: Journal
+    clock: SystemClock
+
+    def next_hop(self, hop: NextHop, up: bool, reason: str) -> None:
+        """A next hop went down or is back."""
+        self.note("next_hop", str(hop), up=up, reason=reason)
+
+    def resolver(self, server: str, up: bool) -> None:
+        """A name server went silent or answers again."""
+        self.note("resolver", server, up=up)
+
+    def note(self, kind: str, subject: str, *, up: bool, reason: str = "") -> None:
+        """One availability fact."""
+        detail: dict[str, object] = {"kind": kind, "subject": subject, "up": up}
+        if reason:
+            detail["reason"] = reason
+        self.journal.append(Event(at_ms=self.clock.now_ms(), what=What.AVAILABILITY, detail=detail))
+
+
+async def run_worker(settings: Settings) -> None:
+    """Serve SMTP until it is time to stop; then finish every message under way."""
+    seat = Seat.taken(settings)
+    clock = SystemClock()
+    state = settings.paths.state
+    journal = Journal(state / "journal", "smtp", clock)
+    availability = AvailabilityJournal(journal, clock)
+    routing = Routing(state / "generations")
+    models = Registry(settings.models_directory)
+    models.refresh()
+    resolver = make_resolver(settings.dns, clock=clock, on_availability=availability.resolver)
+    lists = connection_checks(settings, resolver)
+    marks = Marks(load_key(state / "mark.key"))
+    hostname = settings.smtp.hostname
+    pool = Pool(
+        settings.delivery,
+        hostname=hostname,
+        clock=clock,
+        on_availability=availability.next_hop,
+    )
+    records = FileRecords(state / "records", state / "tmp")
+    guard = SlotGuard(seat)
+    intake = Intake(
+        node=settings.node.name,
+        hostname=hostname,
+        scanner=build_scanner(settings, models=models, guard=guard),
+        relay=Relay(
+            connections=pool,
+            maildirs=MaildirDelivery(),
+            generation=lambda: routing.current,
+            marks=marks,
+            hostname=hostname,
+            clock=clock,
+        ),
+        records=records,
+        journal=journal,
+        strikes=guard,
+        marks=marks,
+        clock=clock,
+    )
+
+    async def take(mail: Mail, facts: asyncio.Future[ConnectionFacts]) -> Reply:
+        return await intake.take(mail, routing.current, facts)
+
+    nothing_to_ask: asyncio.Future[ConnectionFacts] = asyncio.get_running_loop().create_future()
+    nothing_to_ask.set_result(ConnectionFacts())
+
+    def on_connect(session: Session) -> asyncio.Future[ConnectionFacts]:
+        if not lists:
+            return nothing_to_ask
+        return asyncio.create_task(_look_up(session.ip, lists, settings.dns.budget_s))
+
+    async def tick() -> None:
+        routing.refresh()
+        if models.refresh():
+            _log.info("serving a new model", model=models.current().model_id)
+
+    server = await start_server(
+        _listener(settings, seat),
+        settings=settings.smtp,
+        clock=clock,
+        ids=IdSource(settings.node.name),
+        recipients=ServedRecipients(routing),
+        intake=take,
+        on_connect=on_connect,
+        log=_log,
+        temporary=state / "tmp",
+        tls=_tls(settings, clock),
+    )
+    availability.note("process", f"smtp-{os.getpid()}", up=True)
+    life = Life(seat=seat, clock=clock, on_tick=tick)
+    await life.run()
+    await life.beat_while(server.drain(settings.smtp.drain_timeout_s))
+    await pool.close()
+    await resolver.aclose()
+    availability.note("process", f"smtp-{os.getpid()}", up=False)
+    journal.close()
+    records.close()
+
+
+async def _look_up(
+    ip: str, checks: tuple[ConnectionCheck, ...], budget_s: float
+) -> ConnectionFacts:
+    budget = Budget(budget_s)
+    outcomes = [outcome for check in checks for outcome in await check.examine_client(ip, budget)]
+    return ConnectionFacts(outcomes=tuple(outcomes))
+
+
+def _listener(settings: Settings, seat: Seat) -> socket.socket:
+    if seat.listener >= 0:
+        return socket.socket(fileno=seat.listener)
+    return bind(settings.smtp.host, settings.smtp.port)
+
+
+def _tls(settings: Settings, clock: SystemClock) -> TlsStore:
+    given = None
+    if settings.smtp.tls_certificate:
+        given = CertificateFiles(
+            certificate=settings.smtp.tls_certificate,
+            key=settings.smtp.tls_key or settings.smtp.tls_certificate,
+        )
+    return TlsStore(
+        hostname=settings.smtp.hostname,
+        directory=settings.paths.state / "tls",
+        clock=clock,
+        given=given,
+    )
