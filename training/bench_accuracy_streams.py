@@ -10,7 +10,7 @@ import random
 import re
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,12 @@ class Stream:
     messages: tuple[Labelled, ...]
     sources: frozenset[str]
     measured_from: int = 0
+
+    def first(self, count: int) -> Stream:
+        """Return the stream cut to its first messages (both of its parts, where it has two)."""
+        start = self.measured_from
+        learned, measured = self.messages[:start][:count], self.messages[start:][:count]
+        return replace(self, messages=(*learned, *measured), measured_from=len(learned))
 
 
 class Corpora:

@@ -112,7 +112,7 @@ def jig(ctx: click.Context, *, scorer: str, model: str | None) -> None:
     'train spam PATH' teach and answer nothing; 'finalize' ends. A message that cannot be read is
     answered 'class=ham score=0', with the reason on standard error.
     """
-    from training.cli_evaluate import run_jig  # noqa: PLC0415
+    from training.cli_jig import run_jig  # noqa: PLC0415
 
     run_jig(scorer=scorer, model=model, pipeline=_from_parent(ctx, "pipeline_scorer"))
 

@@ -1,4 +1,4 @@
-"""``schwamm evaluate`` and ``schwamm jig``: options in, one run, words or JSON out."""
+"""``schwamm evaluate``: options in, one run, a table or JSON out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from training.corpus.index import find_index
 from training.corpus.message import CorpusProblem
 from training.evaluate import Corpus, Evaluation, FilterUnderTest, evaluate
 from training.evaluate_filters import UnusableFilterError, open_filter
-from training.jig import Jig
 from training.measures import MEASURE_NAMES, NothingToMeasure
 from training.protocols import EvaluationProtocol, ProtocolKind
 from training.report import html_report
@@ -69,21 +68,6 @@ def run_evaluate(request: EvaluateRequest) -> None:
         click.echo(json.dumps(evaluation.as_json()))
     else:
         _print(evaluation)
-
-
-def run_jig(*, scorer: str, model: str | None, pipeline: object) -> None:
-    """Serve a judge on standard input and output until it says ``finalize``."""
-    try:
-        tested = open_filter(scorer, model, pipeline, learning=True)
-    except UnusableFilterError as error:
-        raise click.ClickException(str(error)) from error
-    Jig(
-        tested.scorer,
-        learn=tested.learn,
-        answer=lambda line: print(line, flush=True),  # noqa: T201  # the answer itself
-        complain=lambda text: click.echo(text, err=True),
-        threshold=tested.threshold,
-    ).run(sys.stdin.buffer)
 
 
 def _protocol(text: str) -> EvaluationProtocol:
