@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Generic
+from typing import Generic, cast
 
 from gateway.core.errors import SmtpError
 from gateway.core.mail import Session
@@ -57,8 +57,7 @@ class Conversation(Wire, Generic[F]):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected: take it, or say 421 when it, or all, have their share."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  tells the type checker
-        self._tcp = transport
+        self._tcp = cast("asyncio.Transport", transport)  # uvloop's is one without saying so
         service = self._service
         service.counts.open += 1
         service.counts.connections += 1
