@@ -1,0 +1,168 @@
+"""Queue work is claimed by lease: owner, until, fencing number, in one UPDATE ... RETURNING.
+
+No transaction stays open during a delivery. A lease that ran out may be claimed by another; its
+fence grew then, and the first owner can no longer finish (data model, section 1).
+"""
+
+from collections.abc import Collection
+
+from sqlalchemy import ColumnElement, Connection, Row, func, select, update
+
+from gateway.core.errors import ConfigError
+from gateway.core.queueing import Claim
+from gateway.core.record import CopyState
+from gateway.core.routing import NextHop, parse_next_hop
+from gateway.store.engine import Database
+from gateway.store.schema import LEASED, WAITING, copy
+
+
+class Leases:
+    """The waiting copies of one node. Calls block for the database."""
+
+    def __init__(self, database: Database, node: str) -> None:
+        self._database = database
+        self._ours = copy.c.node == node
+
+    def claim(
+        self, *, owner: str, now_ms: int, lease_ms: int, limit: int, without: Collection[str]
+    ) -> list[Claim]:
+        """Take up to ``limit`` due copies, oldest due time first.
+
+        ``without`` names recipient domains whose copies are not wanted now. Claimers side by side
+        never get the same copy.
+
+        Raises:
+            IndexUnavailableError: the database cannot be used.
+        """
+        due = (
+            select(copy.c.mail_id, copy.c.recipient)
+            .where(WAITING, self._ours, copy.c.next_attempt_at_ms <= now_ms)
+            .where(copy.c.lease_until_ms <= now_ms, copy.c.domain.not_in(without))
+            .order_by(copy.c.next_attempt_at_ms, copy.c.mail_id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
+            .cte("due")
+        )
+        taking = (
+            update(copy)
+            .where(copy.c.mail_id == due.c.mail_id, copy.c.recipient == due.c.recipient)
+            .values(lease_owner=owner, lease_until_ms=now_ms + lease_ms, fence=copy.c.fence + 1)
+            .returning(*_CLAIMED, copy.c.next_attempt_at_ms)
+        )
+        with self._database.write() as connection:
+            rows = list(connection.execute(taking))
+        rows.sort(key=lambda row: (row.next_attempt_at_ms, row.mail_id, row.recipient))
+        return [_claim(row) for row in rows]
+
+    def extend(self, claim: Claim, until_ms: int) -> bool:
+        """Prolong a lease; False when it is no longer ours.
+
+        Raises:
+            IndexUnavailableError: the database cannot be used.
+        """
+        with self._database.write() as connection:
+            return _update(connection, claim, lease_until_ms=until_ms)
+
+    def give_back(self, claim: Claim) -> bool:
+        """End a lease; False when it was no longer ours.
+
+        Raises:
+            IndexUnavailableError: the database cannot be used.
+        """
+        with self._database.write() as connection:
+            return _update(connection, claim, lease_owner="", lease_until_ms=0)
+
+    def give_back_all(self, owner: str) -> int:
+        """End every lease of an owner that is known to be gone; how many they were.
+
+        Raises:
+            IndexUnavailableError: the database cannot be used.
+        """
+        ending = update(copy).where(LEASED, self._ours, copy.c.lease_owner == owner)
+        with self._database.write() as connection:
+            return connection.execute(ending.values(lease_owner="", lease_until_ms=0)).rowcount
+
+    def make_due(self, domains: Collection[str], now_ms: int) -> int:
+        """Set the next attempt of all waiting copies of these domains to now; their number.
+
+        Raises:
+            IndexUnavailableError: the database cannot be used.
+        """
+        later = (WAITING, self._ours, copy.c.domain.in_(domains))
+        hurry = update(copy).where(*later, copy.c.next_attempt_at_ms > now_ms)
+        with self._database.write() as connection:
+            return connection.execute(hurry.values(next_attempt_at_ms=now_ms)).rowcount
+
+    def next_due_ms(self) -> int | None:
+        """When the earliest waiting copy is due or its lease runs out; None: none waits.
+
+        Raises:
+            IndexUnavailableError: the database cannot be used.
+        """
+        free = select(func.min(copy.c.next_attempt_at_ms))
+        leased = select(func.min(copy.c.lease_until_ms))
+        with self._database.read() as connection:
+            moments = [
+                connection.execute(free.where(WAITING, self._ours, self._unleased)).scalar(),
+                connection.execute(leased.where(LEASED, WAITING, self._ours)).scalar(),
+            ]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def waiting_domains(self) -> list[str]:
+        """Recipient domains that have waiting copies, sorted.
+
+        Raises:
+            IndexUnavailableError: the database cannot be used.
+        """
+        query = select(copy.c.domain).where(WAITING, self._ours).distinct()
+        with self._database.read() as connection:
+            return sorted(connection.execute(query.order_by(copy.c.domain)).scalars())
+
+    @property
+    def _unleased(self) -> ColumnElement[bool]:
+        return copy.c.lease_until_ms == 0
+
+
+_CLAIMED = (
+    copy.c.mail_id,
+    copy.c.recipient,
+    copy.c.domain,
+    copy.c.state,
+    copy.c.attempts,
+    copy.c.since_ms,
+    copy.c.lease_until_ms,
+    copy.c.fence,
+    copy.c.next_hop,
+)
+
+
+def _claim(row: Row[tuple[str, str, str, str, int, int, int, int, str, int | None]]) -> Claim:
+    return Claim(
+        mail_id=row.mail_id,
+        recipient=row.recipient,
+        domain=row.domain,
+        state=CopyState(row.state),
+        attempts=row.attempts,
+        since_ms=row.since_ms,
+        lease_until_ms=row.lease_until_ms,
+        fence=row.fence,
+        next_hop=_next_hop(row.next_hop),
+    )
+
+
+def _next_hop(text: str) -> NextHop | None:
+    """As the journal had it; what this release cannot read is looked up anew by the runner."""
+    try:
+        return parse_next_hop(text) if text else None
+    except ConfigError:
+        return None
+
+
+def _update(connection: Connection, claim: Claim, **values: str | int) -> bool:
+    ours = (
+        copy.c.mail_id == claim.mail_id,
+        copy.c.recipient == claim.recipient,
+        copy.c.fence == claim.fence,
+        copy.c.lease_owner != "",
+    )
+    return connection.execute(update(copy).where(*ours).values(**values)).rowcount == 1
