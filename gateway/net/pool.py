@@ -85,6 +85,16 @@ class Pool:
         known = self._hops.get(hop)
         return known.reason if known is not None and known.down else ""
 
+    def down_hops(self) -> tuple[NextHop, ...]:
+        """Next hops whose last word was a failure."""
+        return tuple(hop for hop, known in self._hops.items() if known.down)
+
+    def expect_up(self, hop: NextHop) -> None:
+        """Another process reached it: the next attempt need not wait out the pause."""
+        known = self._hops.get(hop)
+        if known is not None:
+            known.next_try_s = self._clock.monotonic_s()
+
     async def hand_off(self, hop: NextHop, transaction: Transaction) -> HandOff:
         """Give one message to one next hop; every recipient gets a reply value."""
         state = self._state(hop)

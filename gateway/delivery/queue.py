@@ -1,0 +1,348 @@
+"""The queue runner: copies that are ours are delivered, whatever it takes.
+
+Runs in the keeper, for QUEUED and RELEASED alike. Every result is durable in the journal before the
+index hears of it, so a keeper that is killed at any instruction repeats one attempt at worst.
+"""
+
+import asyncio
+import mmap
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+
+import structlog
+
+from gateway.core.clock import Clock
+from gateway.core.errors import GatewayError, RecordFormatError, StorageError
+from gateway.core.handoff import CopyReply, Phase, printable
+from gateway.core.queueing import Claim, QueueStore
+from gateway.core.record import Copy, Event, MessageFacts
+from gateway.core.routing import Generation, NextHop
+from gateway.core.verdict import Action
+from gateway.delivery.results import Settling, copy_event
+from gateway.settings import DeliverySettings
+
+_log = structlog.get_logger()
+
+PER_DESTINATION: Final = 5  # deliveries at once to one recipient domain
+IN_HAND: Final = (
+    500  # copies claimed at once, over all destinations; their bytes are not loaded yet
+)
+CLAIM_LIMIT: Final = 20
+LEASE_MS: Final = 120_000
+POLL_S: Final = 5.0
+PROBE_EVERY_S: Final = 1.0
+JOURNAL_RETRY_S: Final = 5.0
+_RETENTION_DAYS: Final = 14  # for a domain that is served no more
+
+
+class HandsOff(Protocol):
+    """Delivers copies (gateway.delivery.relay)."""
+
+    async def hand_off(
+        self, facts: MessageFacts, content: bytes | mmap.mmap, copies: Sequence[Copy]
+    ) -> Mapping[str, CopyReply]:
+        """Try each copy at its next hop; what fails is a value, keyed by recipient."""
+
+
+class DurableJournal(Protocol):
+    """This process's journal (gateway.store.journal)."""
+
+    async def append_durable(self, events: Sequence[Event]) -> None:
+        """Write lines and wait for the disk.
+
+        Raises:
+            StorageError: they may or may not survive.
+        """
+
+
+class Health(Protocol):
+    """What is known of next hops (gateway.net.pool)."""
+
+    def down_hops(self) -> Sequence[NextHop]:
+        """Next hops whose last word was a failure."""
+
+    async def probe(self, hop: NextHop) -> bool:
+        """Find out whether one is back; its availability callback hears of it."""
+
+    def expect_up(self, hop: NextHop) -> None:
+        """Another process reached it: do not wait out the pause."""
+
+
+@dataclass(slots=True)
+class _Destination:
+    """One recipient domain: units that wait for their turn, and how many are under way."""
+
+    waiting: deque[list[Claim]] = field(default_factory=deque)
+    active: int = 0
+
+
+class Queue:
+    """Claims due copies by lease and delivers them, a few at a time per destination.
+
+    A destination that is slow or down delays no other: while it has units waiting here, no more of
+    it is claimed. ``counts`` has ``attempts``, one entry per resulting copy state, ``uncertain``
+    for answers lost after our final dot, and ``lost_leases``. ``owner`` names this runner in the
+    leases and must differ between runners.
+    """
+
+    def __init__(  # noqa: PLR0913  each is a collaborator that a test replaces
+        self,
+        *,
+        store: QueueStore,
+        relay: HandsOff,
+        journal: DurableJournal,
+        health: Health,
+        generation: Callable[[], Generation],
+        settings: DeliverySettings,
+        clock: Clock,
+        owner: str,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._relay = relay
+        self._journal = journal
+        self._health = health
+        self._generation = generation
+        self._settings = settings
+        self._clock = clock
+        self._owner = owner
+        self._chance = chance
+        self._destinations: dict[str, _Destination] = {}
+        self._held: dict[tuple[str, str], Claim] = {}
+        self._came_up: set[NextHop] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self.counts: Counter[str] = Counter()
+
+    def wake(self) -> None:
+        """Something new may be due: look now instead of at the next poll."""
+        self._wake.set()
+
+    def next_hop_changed(self, hop: NextHop, up: bool, reason: str) -> None:
+        """The availability callback of the pool, also for what other processes report."""
+        del reason
+        if up:
+            self._came_up.add(hop)
+            self._health.expect_up(hop)
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Work until ``stop``; a store that fails is asked again at the next poll."""
+        async with asyncio.TaskGroup() as tasks:
+            background = [tasks.create_task(self._keep_leases()), tasks.create_task(self._probe())]
+            while not self._stopping:
+                self._wake.clear()
+                timeout_s = POLL_S
+                try:
+                    await self.start_due()
+                    timeout_s = await self._pause_s()
+                except GatewayError as error:
+                    _log.warning("queue_store_failed", error=str(error))
+                try:
+                    async with asyncio.timeout(timeout_s):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+            for task in background:
+                task.cancel()
+        await self.idle()
+
+    def stop(self) -> None:
+        """Start nothing more; ``run`` ends when what is under way has its result."""
+        self._stopping = True
+        self._wake.set()
+
+    async def idle(self) -> None:
+        """Wait until nothing is under way in this runner."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def abort(self) -> None:
+        """Cut off what is under way; their leases run out and another attempt follows."""
+        for task in self._tasks:
+            task.cancel()
+        await self.idle()
+
+    async def start_due(self) -> int:
+        """Claim what is due and start as much as may run; how many copies were claimed.
+
+        Raises:
+            GatewayError: the store cannot be used.
+        """
+        await self._hurry_for_those_back()
+        claimed = 0
+        while not self._stopping and len(self._held) < IN_HAND:
+            claims = await self._store.claim(
+                owner=self._owner,
+                now_ms=self._clock.now_ms(),
+                lease_ms=LEASE_MS,
+                limit=CLAIM_LIMIT,
+                without=self._busy(),
+            )
+            claimed += len(claims)
+            self._take(claims)
+            if not claims:
+                break
+        return claimed
+
+    async def _hurry_for_those_back(self) -> None:
+        hops, self._came_up = self._came_up, set()
+        if not hops:
+            return
+        domains = [d.name for d in self._generation().domains if hops & set(d.next_hops)]
+        if domains:
+            number = await self._store.make_due(domains, self._clock.now_ms())
+            _log.info("next_hop_back", next_hops=sorted(map(str, hops)), copies_due=number)
+
+    def _busy(self) -> list[str]:
+        return [
+            name
+            for name, known in self._destinations.items()
+            if known.waiting or known.active >= PER_DESTINATION
+        ]
+
+    def _take(self, claims: Iterable[Claim]) -> None:
+        units: dict[tuple[str, str, str], list[Claim]] = {}
+        for claim in claims:
+            self._held[claim.mail_id, claim.recipient] = claim
+            units.setdefault((claim.mail_id, claim.domain, claim.state), []).append(claim)
+        for (_, domain, _), unit in units.items():
+            self._destinations.setdefault(domain, _Destination()).waiting.append(unit)
+        for domain in {claim.domain for claim in claims}:
+            self._start(domain)
+
+    def _start(self, domain: str) -> None:
+        known = self._destinations[domain]
+        while known.waiting and known.active < PER_DESTINATION and not self._stopping:
+            known.active += 1
+            task = asyncio.create_task(self._work_off(domain, known.waiting.popleft()))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if not known.waiting and not known.active:
+            del self._destinations[domain]
+
+    async def _work_off(self, domain: str, unit: list[Claim]) -> None:
+        try:
+            await self._attempt(unit)
+        except Exception:  # noqa: BLE001  the job loop's border: a bug in one message stops no other
+            _log.exception("queue_attempt_failed", mail_id=unit[0].mail_id)
+        finally:
+            for claim in unit:
+                self._held.pop((claim.mail_id, claim.recipient), None)
+            self._destinations[domain].active -= 1
+            self._start(domain)
+            self._wake.set()
+
+    async def _attempt(self, unit: Sequence[Claim]) -> None:
+        replies = await self._hand_off(unit)
+        events = [self._settled(claim, replies[claim.recipient]) for claim in unit]
+        await self._make_durable(events)
+        for claim, event in zip(unit, events, strict=True):
+            self._count(event)
+            if not await self._store.finish(claim, event):
+                self.counts["lost_leases"] += 1
+
+    async def _hand_off(self, unit: Sequence[Claim]) -> Mapping[str, CopyReply]:
+        try:
+            stored = await self._store.load(unit[0].mail_id)
+        except RecordFormatError as error:
+            return _all_without_answer(unit, f"record cannot be read: {error}")
+        if stored is None:
+            return _all_without_answer(unit, "record is missing")
+        copies = [_copy_of(stored.facts, claim) for claim in unit]
+        return await self._relay.hand_off(stored.facts, stored.content, copies)
+
+    def _settled(self, claim: Claim, reply: CopyReply) -> Event:
+        domain = self._generation().domain(claim.domain)
+        at = Settling(
+            settings=self._settings,
+            now_ms=self._clock.now_ms(),
+            retention_days=domain.retention_days if domain else _RETENTION_DAYS,
+            chance=self._chance(),
+        )
+        return copy_event(claim, reply, at)
+
+    async def _make_durable(self, events: Sequence[Event]) -> None:
+        """A result that is not on disk did not happen: keep trying, the lease is kept meanwhile."""
+        while True:
+            try:
+                await self._journal.append_durable(events)
+            except StorageError as error:
+                _log.error("queue_journal_failed", mail_id=events[0].mail_id, error=str(error))
+                await asyncio.sleep(JOURNAL_RETRY_S)
+            else:
+                return
+
+    def _count(self, event: Event) -> None:
+        self.counts["attempts"] += 1
+        self.counts[str(event.detail["state"])] += 1
+        if event.detail.get("uncertain"):
+            self.counts["uncertain"] += 1
+        _log.info(
+            "queue_attempt",
+            mail_id=event.mail_id,
+            recipient=event.recipient,
+            state=event.detail["state"],
+            attempts=event.detail["attempts"],
+            reply=event.detail["reply"],
+        )
+
+    async def _pause_s(self) -> float:
+        due_ms = await self._store.next_due_ms()
+        if due_ms is None:
+            return POLL_S
+        return min(max((due_ms - self._clock.now_ms()) / 1000, 0.05), POLL_S)
+
+    async def _keep_leases(self) -> None:
+        """Prolong what this runner holds at a third of the lease."""
+        while True:
+            await asyncio.sleep(LEASE_MS / 3000)
+            for claim in list(self._held.values()):
+                try:
+                    await self._store.extend(claim, self._clock.now_ms() + LEASE_MS)
+                except GatewayError as error:
+                    _log.warning("queue_lease_not_extended", error=str(error))
+                    break
+
+    async def _probe(self) -> None:
+        """Ask next hops that are down whether they are back; the pool sets the pace for each."""
+        while True:
+            await asyncio.sleep(PROBE_EVERY_S)
+            await self.probe_down_hops()
+
+    async def probe_down_hops(self) -> None:
+        """One round over the next hops of served domains that are down."""
+        served = {hop for domain in self._generation().domains for hop in domain.next_hops}
+        wanted = [hop for hop in self._health.down_hops() if hop in served]
+        await asyncio.gather(*(self._health.probe(hop) for hop in wanted))
+
+
+def _copy_of(facts: MessageFacts, claim: Claim) -> Copy:
+    """The copy as the record has it, in the state it has now."""
+    for copy in facts.copies:
+        if copy.recipient == claim.recipient:
+            return replace(copy, state=claim.state)
+    spelling = [one.spelling for one in facts.envelope.rcpt_to if one.key == claim.recipient]
+    return Copy(
+        recipient=claim.recipient,
+        rcpt_to=spelling[0] if spelling else claim.recipient,
+        domain=claim.domain,
+        customer="",
+        action=Action.ACCEPT,
+        state=claim.state,
+        next_hop=claim.next_hop,
+    )
+
+
+def _all_without_answer(unit: Iterable[Claim], why: str) -> Mapping[str, CopyReply]:
+    _log.error("queue_record_unusable", reason=why)
+    return {
+        claim.recipient: CopyReply(
+            recipient=claim.recipient, phase=Phase.BEFORE_DOT, text=printable(why)
+        )
+        for claim in unit
+    }
