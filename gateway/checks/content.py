@@ -1,0 +1,76 @@
+"""What the trained classifier says of a mail; the only check whose points are computed."""
+
+import mmap
+import time
+from typing import Protocol
+
+from gateway.checks.check import ConnectionFacts
+from gateway.core.details import write_details
+from gateway.core.mail import Mail
+from gateway.core.verdict import ContentFinding, Outcome, Status, Symbol, WordReason
+from models.bundle import Bundle, BundleError
+from models.classifier import ContentScore
+from models.message import ParsedMail
+
+_RAW_HEAD_BYTES = 320 * 1024  # of a mapped file: the model looks at a few kilobytes behind the
+_RAW_TAIL_BYTES = 64 * 1024  # header, which it seeks in the first 256 KB, and at a few at the end
+
+
+class ContentModels(Protocol):
+    """Where the model in service comes from: ``models.registry.Registry``."""
+
+    def current(self) -> Bundle:
+        """The model that serves.
+
+        Raises:
+            BundleError: when there is none that can.
+        """
+
+
+class ContentCheck:
+    """Asks the model in service; without one it is an ERROR, and the mail is judged by the rest.
+
+    ``words`` is how many words for and against the verdict names.
+    """
+
+    name = "content"
+
+    def __init__(self, models: ContentModels, *, words: int) -> None:
+        self._models = models
+        self._words = words
+
+    async def examine(self, mail: Mail, parsed: ParsedMail, facts: ConnectionFacts) -> Outcome:
+        """One ``BAYES_`` symbol with points within the model's cap, and the words that made it."""
+        del facts
+        started = time.perf_counter()
+        try:
+            bundle = self._models.current()
+        except BundleError:
+            return Outcome(check=self.name, status=Status.ERROR, error="no_model")
+        score = bundle.score(parsed, _bytes_of(mail), self._words)
+        points = bundle.points(score)
+        return Outcome(
+            check=self.name,
+            status=Status.HIT,
+            symbols=(_symbol(score, points),),
+            elapsed_ms=(time.perf_counter() - started) * 1000,
+            content=ContentFinding(
+                probability=score.probability,
+                known_share=score.known_share,
+                model_id=bundle.model_id,
+                words=tuple(WordReason(word=w.word, weight=w.weight) for w in score.words),
+            ),
+        )
+
+
+def _symbol(score: ContentScore, points: float) -> Symbol:
+    name = "BAYES_SPAM" if points > 0 else "BAYES_HAM" if points < 0 else "BAYES_UNSURE"
+    detail = write_details(p=f"{score.probability:.2f}", known=f"{score.known_share:.2f}")
+    return Symbol(name=name, detail=detail, points=points)
+
+
+def _bytes_of(mail: Mail) -> bytes:
+    if isinstance(mail.content, mmap.mmap):
+        head, size = mail.content[:_RAW_HEAD_BYTES], mail.size_bytes
+        return head + mail.content[max(_RAW_HEAD_BYTES, size - _RAW_TAIL_BYTES) : size]
+    return mail.content
