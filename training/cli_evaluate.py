@@ -27,7 +27,6 @@ from training.evaluate import Corpus, Evaluation, FilterUnderTest, evaluate
 from training.evaluate_filters import UnusableFilterError, open_filter
 from training.measures import MEASURE_NAMES, NothingToMeasure
 from training.protocols import EvaluationProtocol, ProtocolKind
-from training.report import html_report
 from training.report_texts import ENGLISH
 
 _STEPS_PER_UPDATE = 25
@@ -135,6 +134,9 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
 
 
 def _write_report(path: Path, evaluation: Evaluation, language: str) -> None:
+    # Matplotlib takes a second to import and writes a cache: only a report needs it.
+    from training.report import html_report  # noqa: PLC0415
+
     try:
         path.write_text(html_report(evaluation, language=language), encoding="utf-8")
     except OSError as error:

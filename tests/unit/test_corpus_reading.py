@@ -56,6 +56,9 @@ def test_a_message_file_is_read_unchanged(tmp_path, problems, data):
 def test_a_leading_from_line_is_no_part_of_the_message(tmp_path, problems):
     assert raws(write(tmp_path / "m", FROM_LINE + LF), problems) == [LF]
     assert raws(write(tmp_path / "c", FROM_LINE.replace(b"\n", b"\r\n") + CRLF), problems) == [CRLF]
+    ending = FROM_LINE + LF + b"\n\n"
+    assert raws(write(tmp_path / "e", ending), problems) == [LF + b"\n\n"]
+    assert read_one(tmp_path / "e", on_problem=problems.append).raw == LF + b"\n\n"
     assert without_from_line(b">From x\nFrom y\nA: b\n") == b"A: b\n"
     assert without_from_line(b"From without end") == b"From without end"
 
@@ -114,7 +117,7 @@ def test_a_message_above_the_limit_is_reported(tmp_path, problems):
 
 
 def test_an_mbox_gives_its_messages_with_numbers(tmp_path, problems):
-    box = FROM_LINE + LF + b"\n" + FROM_LINE + LF.replace(b"one", b"two") + b"\n"
+    box = FROM_LINE + LF + b"\n" + FROM_LINE + LF.replace(b"one", b"two")
     path = write(tmp_path / "box", box)
     read = list(read_messages(path, on_problem=problems.append))
     assert [message.raw for message in read] == [LF, LF.replace(b"one", b"two")]

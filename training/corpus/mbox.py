@@ -44,7 +44,7 @@ def split_mbox(stream: BinaryIO, limits: ReadLimits = DEFAULT_READ_LIMITS) -> It
         line, at_line_start = piece
         if at_line_start and after_blank and _opens_message(line, following):
             if collected.started:
-                yield collected.take()
+                yield _without_parting_line(collected.take())
             collected.started = True
         else:
             collected.add(line)
@@ -84,10 +84,15 @@ class _Message:
             self.size_bytes += min(len(line), room)
 
     def take(self) -> bytes:
-        """Return the message without the blank line that parts it from the next, and forget it."""
+        """Return the message and forget it."""
         raw = b"".join(self._lines)
         self._lines.clear()
         self.size_bytes = 0
-        if raw.endswith(b"\r\n\r\n"):
-            return without_from_line(raw[:-2])
-        return without_from_line(raw[:-1] if raw.endswith(b"\n\n") else raw)
+        return without_from_line(raw)
+
+
+def _without_parting_line(raw: bytes) -> bytes:
+    """Drop the blank line that stands between a message and the next ``From `` line."""
+    if raw.endswith(b"\r\n\r\n"):
+        return raw[:-2]
+    return raw[:-1] if raw.endswith(b"\n\n") else raw
