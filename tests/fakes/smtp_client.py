@@ -16,6 +16,7 @@ class RawClient:
         self._host = host
         self._port = port
         self._patience_s = patience_s
+        self._half_closed = False
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
 
@@ -98,6 +99,14 @@ class RawClient:
         except TimeoutError:
             return True
 
+    async def finish(self) -> bytes:
+        """Close our sending side (TLS has none of its own), return what the server still says."""
+        if self._writer.get_extra_info("ssl_object") is not None and not self._reader.at_eof():
+            return b""
+        if not self._half_closed and not self._reader.at_eof():
+            self.half_close()
+        return await self.rest()
+
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """The client's part of the handshake, after the server's 220."""
         async with asyncio.timeout(self._patience_s):
@@ -105,6 +114,7 @@ class RawClient:
 
     def half_close(self) -> None:
         """No more from us; we still listen."""
+        self._half_closed = True
         self._writer.write_eof()
 
     def reset(self) -> None:
