@@ -19,6 +19,24 @@ def unescape(text: str) -> str:
     return _REFERENCE.sub(_replace, text) if "&" in text else text
 
 
+def unescape_attribute(text: str) -> str:
+    """Replace character references the way browsers do in attribute values.
+
+    There, a name without its semicolon is left alone in front of ``=`` or a letter or digit, so
+    that ``?a=1&section=2`` survives.
+    """
+    return _REFERENCE.sub(_replace_in_attribute, text) if "&" in text else text
+
+
+def _replace_in_attribute(match: re.Match[str]) -> str:
+    name = match[3]
+    if name is None or match[0].endswith(";"):
+        return _replace(match)
+    if match.string[match.end() : match.end() + 1] == "=" or name not in html5:
+        return match[0]
+    return html5[name]
+
+
 def _replace(match: re.Match[str]) -> str:
     hexadecimal, decimal, name = match.groups()
     if name is None:

@@ -4,7 +4,7 @@ import re
 from collections import deque
 from dataclasses import dataclass
 
-from models.entities import unescape
+from models.entities import unescape, unescape_attribute
 from models.limits import ScanLimits
 
 _SCHEMES = ("https", "http", "ftp")
@@ -39,26 +39,25 @@ class LinkCollector:
         self.max_url_chars = limits.max_url_chars
         self._max_anchor_chars = limits.max_anchor_chars
         self._room = limits.max_links - limits.max_links // 4
-        self._first: list[Link] = []
-        self._last: deque[Link] = deque(maxlen=limits.max_links // 4)
+        self._first: list[tuple[str, str, str]] = []
+        self._last: deque[tuple[str, str, str]] = deque(maxlen=limits.max_links // 4)
 
     def add(self, url: str, text: str, source: str) -> None:
         """Take one link as written; over-long values are cut."""
-        link = Link(url[: self.max_url_chars], text[: self._max_anchor_chars * 4], source)
+        link = url[: self.max_url_chars], text[: self._max_anchor_chars * 4], source
         (self._first if len(self._first) < self._room else self._last).append(link)
 
     def links(self) -> tuple[Link, ...]:
         """Return all links kept, in order."""
-        return tuple(
-            link if link.source == "plain" else self._cleaned(link)
-            for link in (*self._first, *self._last)
-        )
+        return tuple(self._cleaned(*link) for link in (*self._first, *self._last))
 
-    def _cleaned(self, link: Link) -> Link:
+    def _cleaned(self, url: str, text: str, source: str) -> Link:
+        if source == "plain":
+            return Link(url, "", source)
         # Browsers drop white space around a URL and line ends in it (WHATWG URL, basic parser).
-        url = unescape(link.url).translate(_DROPPED_IN_URL).strip()
-        text = " ".join(unescape(link.text).replace("\0", " ").split())
-        return Link(url, text[: self._max_anchor_chars], link.source)
+        url = unescape_attribute(url).translate(_DROPPED_IN_URL).strip()
+        text = " ".join(unescape(text).replace("\0", " ").split())
+        return Link(url, text[: self._max_anchor_chars], source)
 
 
 def collect_plain_links(text: str, collector: LinkCollector) -> None:

@@ -89,7 +89,7 @@ def read_header_block(raw: bytes | mmap, start: int, end: int, limits: ScanLimit
     if b"\0" in block[:position]:
         defects.append(Defect.NUL_BYTE)
     body_start = _body_start(raw, start, block, position, end, defects)
-    return HeaderBlock(fields, body_start, defects)
+    return HeaderBlock(fields, body_start, list(dict.fromkeys(defects)))
 
 
 def _skip_junk(block: bytes, position: int, defects: list[Defect]) -> int | None:
