@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from gateway.settings import find_config, load
+from models.mailboxes.message import OnProblem
 from training.corpus import CorpusMessage, CorpusProblem, read_index, read_messages
 from training.corpus.archive import Archive
 from training.corpus.index import find_index
-from training.corpus.message import OnProblem
 
 
 def archive_of(config: Path | None) -> Archive:

@@ -21,8 +21,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from models.mailboxes.message import CorpusProblem
 from training.corpus.index import find_index
-from training.corpus.message import CorpusProblem
 from training.evaluate import Corpus, Evaluation, FilterUnderTest, evaluate
 from training.evaluate_filters import UnusableFilterError, open_filter
 from training.measures import MEASURE_NAMES, NothingToMeasure

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from models.mailboxes.message import OnProblem
 from training.corpus import CorpusMessage, CorpusProblem, read_index, read_index_entries
-from training.corpus.message import OnProblem
 from training.dedup import Fingerprint, campaigns, fingerprint
 from training.measures import Measures, measure
 from training.measures_bootstrap import Interval, intervals

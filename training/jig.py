@@ -16,8 +16,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from models.mailboxes.reading import read_bytes
 from training.corpus import CorpusProblem
-from training.corpus.reading import read_bytes
 from training.protocols import Scorer
 
 _MAX_LINE_BYTES = 64 * 1024

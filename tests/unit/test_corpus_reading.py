@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from models.mailboxes.mbox import split_mbox, without_from_line
 from training.corpus import CorpusProblem, ProblemCode, ReadLimits, read_messages, read_one
-from training.corpus.mbox import split_mbox, without_from_line
 
 LF = b"From: a@example.org\nSubject: one\n\nHello\n"
 CRLF = LF.replace(b"\n", b"\r\n")

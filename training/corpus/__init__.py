@@ -1,8 +1,8 @@
 """Labelled mail from where it lies: files, folders, mailboxes, index files and our own archive."""
 
+from models.mailboxes.message import CorpusMessage, CorpusProblem, ProblemCode, ReadLimits
+from models.mailboxes.reading import read_messages, read_one
 from training.corpus.index import IndexEntry, read_index, read_index_entries
-from training.corpus.message import CorpusMessage, CorpusProblem, ProblemCode, ReadLimits
-from training.corpus.reading import read_messages, read_one
 
 __all__ = [
     "CorpusMessage",

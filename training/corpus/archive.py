@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.corpus.message import CorpusMessage, CorpusProblem, OnProblem, ProblemCode
+from models.mailboxes.message import CorpusMessage, CorpusProblem, OnProblem, ProblemCode
 
 FORMAT_VERSION = 1
 _GROUP = 64

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from training.corpus.message import (
+from models.mailboxes.message import (
     DEFAULT_READ_LIMITS,
     CorpusMessage,
     CorpusProblem,
@@ -20,7 +20,7 @@ from training.corpus.message import (
     ProblemCode,
     ReadLimits,
 )
-from training.corpus.reading import read_messages
+from models.mailboxes.reading import read_messages
 
 _LABELS = {b"ham": False, b"spam": True}
 

@@ -17,8 +17,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from training.corpus.mbox import split_mbox, without_from_line
-from training.corpus.message import (
+from models.mailboxes.mbox import split_mbox, without_from_line
+from models.mailboxes.message import (
     DEFAULT_READ_LIMITS,
     CorpusMessage,
     CorpusProblem,

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from training.corpus.message import DEFAULT_READ_LIMITS, ReadLimits
+from models.mailboxes.message import DEFAULT_READ_LIMITS, ReadLimits
 
 _SEPARATOR_BYTES = 512
 _CHUNK_BYTES = 64 * 1024
