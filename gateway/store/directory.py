@@ -125,13 +125,16 @@ class Directory:
         return self._published()
 
     def add_domain(self, new: Domain, *, by: str) -> Generation:
-        """Serve a domain.
+        """Serve a domain; one without a customer becomes its own, by its name.
 
         Raises:
             DirectoryError: a name is wrong or served already, or there is no such customer.
         """
         new = _normal(new)
         with self._changing(by, "domain.add", new.name, new.customer) as connection:
+            if new.customer == new.name and not _customer_exists(connection, new.name):
+                row = {"id": new.name, "name": new.name, "created_at_ms": self._clock.now_ms()}
+                connection.execute(insert(customer), row)
             _require_customer(connection, new.customer)
             _refuse_served_names(connection, new)
             _write_domain(connection, new, self._clock.now_ms())
@@ -253,7 +256,9 @@ def _normal(given: Domain) -> Domain:
         raise DirectoryError("retention is between 1 and 3650 days")
     name = _normal_name(given.name)
     aliases = {_normal_name(alias) for alias in given.aliases} - {name}
-    return replace(given, name=name, aliases=tuple(sorted(aliases)))
+    return replace(
+        given, name=name, customer=given.customer or name, aliases=tuple(sorted(aliases))
+    )
 
 
 def _normal_name(name: str) -> str:

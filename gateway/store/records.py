@@ -1,8 +1,8 @@
 """One file per message that is ours: its facts, readable, and its bytes as they came.
 
 The first line names the format, the length of both parts and a digest over both; then the facts
-as JSON, then the original bytes. A record is written once and never changed; what happens later is
-in the journal (data model, section 1).
+as JSON, then the original bytes. A record is never changed once its message was answered; what
+happens later is in the journal (data model, section 1).
 """
 
 import asyncio
@@ -81,6 +81,9 @@ class FileRecords:
     async def put(self, facts: MessageFacts, content: bytes | mmap.mmap) -> None:
         """Make a message durable; after this, ``250`` may be said.
 
+        Until the message is answered it may be put again with more copies; the file is replaced in
+        one step.
+
         A caller that is cancelled waits for the disk all the same, so that the content it passed
         stays open; the record then stands.
 
@@ -107,8 +110,7 @@ class FileRecords:
         target = self._path(facts.id)
         head = _encode(facts, content)
         temporary = self._tmp / f"{facts.id}{_STALE}"
-        if target.exists():
-            raise StorageError(f"{target}: there is a record of this id already")
+        self._refuse_another_mail(facts, target)
         try:
             self._write(temporary, head, content)
         except OSError as error:
@@ -118,6 +120,16 @@ class FileRecords:
         except OSError as error:
             remove_quietly(self._files, temporary)
             raise storage_error(error, target) from error
+
+    def _refuse_another_mail(self, facts: MessageFacts, target: Path) -> None:
+        if not target.exists():
+            return
+        try:
+            there = self.read(facts.id).sha256
+        except RecordFormatError as error:
+            raise StorageError(f"{target}: there is a damaged record of this id") from error
+        if there != facts.sha256:
+            raise StorageError(f"{target}: there is a record of another mail with this id")
 
     def _write(self, temporary: Path, head: bytes, content: bytes | mmap.mmap) -> None:
         descriptor = self._files.create(temporary)

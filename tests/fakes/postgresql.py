@@ -1,0 +1,121 @@
+"""A PostgreSQL server of Debian's package, in a folder of its own, on a socket nobody else knows.
+
+It runs as an unprivileged user (it refuses to be root), sorts by German rules so that a query that
+relies on the octet order shows, and dies with the process that started it.
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+
+_USER = "postgres"
+_START_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresqlServer:
+    """A running server; every database is asked for by name of its own."""
+
+    folder: Path
+    numbers: Iterator[int]
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[str]:
+        """A fresh database's URL; it is dropped at the end."""
+        name = f"test_{next(self.numbers)}"
+        self._run(f"CREATE DATABASE {name} STRATEGY file_copy")
+        try:
+            yield f"postgresql://{_USER}@/{name}?host={quote(str(self.folder))}"
+        finally:
+            self._run(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _run(self, statement: str) -> None:
+        with psycopg.connect(
+            host=str(self.folder), user=_USER, dbname="postgres", autocommit=True
+        ) as connection:
+            connection.execute(statement)  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[PostgresqlServer]:
+    """Start a server and stop it at the end."""
+    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))
+    folder = Path(tempfile.mkdtemp(prefix="schwamm-pg-"))
+    try:
+        _give_away(folder)
+        data = folder / "data"
+        _initialise(programs, data)
+        log = (folder / "log").open("wb")
+        with (
+            log,
+            subprocess.Popen(
+                [*_as_nobody_special(), str(programs / "postgres"), *_options(data, folder)],
+                stdout=log,
+                stderr=log,
+            ) as process,
+        ):
+            try:
+                _wait_until_it_answers(process, folder)
+                yield PostgresqlServer(folder, count(1))
+            finally:
+                process.terminate()
+                process.wait(timeout=30)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _initialise(programs: Path, data: Path) -> None:
+    command = [str(programs / "initdb"), "-D", str(data), "-U", _USER, "--auth=trust"]
+    locale = ["--encoding=UTF8", "--locale=C.UTF-8"]
+    sorting = ["--locale-provider=icu", "--icu-locale=de-DE", "--no-sync"]
+    subprocess.run(
+        [*_as_nobody_special(), *command, *locale, *sorting], check=True, capture_output=True
+    )
+
+
+def _options(data: Path, folder: Path) -> list[str]:
+    settings = {
+        "listen_addresses": "",
+        "unix_socket_directories": str(folder),
+        "fsync": "off",  # the tests' databases need not survive the machine
+        "max_connections": "60",
+        "shared_buffers": "32MB",
+    }
+    return ["-D", str(data), *(f"--{name}={value}" for name, value in settings.items())]
+
+
+def _as_nobody_special() -> list[str]:
+    command = ["setpriv", "--pdeathsig", "INT"]
+    if os.geteuid() == 0:
+        command += [f"--reuid={_USER}", f"--regid={_USER}", "--init-groups"]
+    return [*command, "--"]
+
+
+def _give_away(folder: Path) -> None:
+    if os.geteuid() == 0:
+        user = pwd.getpwnam(_USER)
+        os.chown(folder, user.pw_uid, user.pw_gid)
+
+
+def _wait_until_it_answers(process: subprocess.Popen[bytes], folder: Path) -> None:
+    end = time.monotonic() + _START_S
+    while True:
+        try:
+            psycopg.connect(host=str(folder), user=_USER, dbname="postgres").close()
+        except psycopg.OperationalError:
+            if process.poll() is not None or time.monotonic() > end:
+                raise AssertionError((folder / "log").read_text(errors="replace")) from None
+            time.sleep(0.1)
+        else:
+            return
