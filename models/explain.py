@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import numpy.typing as npt
+
+from models.features import LEXICAL, Features
+from models.features_spelling import Spelling
 
 if TYPE_CHECKING:
     from models.classifier import Classifier
-    from models.features import Features
 
 _MAX_WORD_CHARS: Final = 60
-_SPELLED_PER_WORD: Final = 6
+_LOOKED_AT_PER_WORD: Final = 20
 _MIN_WEIGHT: Final = 0.001
 
 
@@ -33,23 +36,35 @@ def explain(features: Features, classifier: Classifier, n: int) -> tuple[WordWei
 
     The strongest for spam come first. Byte patterns count in the score but are no words.
     """
+    spelling = features.spelling
+    if spelling is None or not len(spelling.indices):
+        return ()
+    weights = classifier.weights[spelling.indices] * classifier.unit
+    lexical = np.flatnonzero(spelling.indices < LEXICAL)
     naive, _ = classifier.naive.contributions(features)
-    weights = classifier.weights[features.indices] * classifier.unit
-    weights[: features.lexical_count] += naive
-    order = np.argsort(weights, kind="stable")
-    reach = _SPELLED_PER_WORD * n
-    ends = np.concatenate([order[:reach], order[len(order) - min(reach, len(order)) :]])
-    ends = np.unique(ends)
-    spelled = features.spell(features.indices[ends])
-    found = [
-        WordWeight(word=_printable(spelled[index]), weight=round(float(weights[place]), 4))
-        for place, index in zip(ends.tolist(), features.indices[ends].tolist(), strict=True)
-        if index in spelled and abs(float(weights[place])) >= _MIN_WEIGHT
-    ]
-    found.sort(key=lambda word: (-word.weight, word.word))
-    for_spam = [word for word in found if word.weight > 0][:n]
-    against = [word for word in found if word.weight < 0][-n:]
-    return (*for_spam, *against)
+    weights[lexical] += naive[np.searchsorted(features.lexical, spelling.indices[lexical])]
+    against = _strongest(spelling, weights, n)
+    for_spam = _strongest(spelling, -weights, n)
+    return (
+        *(WordWeight(word=word, weight=-weight) for word, weight in for_spam),
+        *(WordWeight(word=word, weight=weight) for word, weight in reversed(against)),
+    )
+
+
+def _strongest(
+    spelling: Spelling, weights: npt.NDArray[np.float64], n: int
+) -> list[tuple[str, float]]:
+    """Return the ``n`` different words with the lowest weights below zero, lowest first."""
+    last = min(_LOOKED_AT_PER_WORD * n, len(weights)) - 1
+    places = np.flatnonzero(weights <= np.partition(weights, last)[last])
+    found: dict[int, tuple[str, float]] = {}
+    for place in places[np.argsort(weights[places], kind="stable")].tolist():
+        if weights[place] > -_MIN_WEIGHT or len(found) == n:
+            break
+        index = int(spelling.indices[place])
+        if index not in found:
+            found[index] = _printable(spelling.spell(place)), round(float(weights[place]), 4)
+    return list(found.values())
 
 
 def _printable(word: str) -> str:

@@ -16,13 +16,13 @@ from typing import Final
 import numpy as np
 
 from models import features_fields as fields
+from models.features_spelling import Fact, Spelling
 from models.features_stored import Indices, pack, unpack
 from models.message import Header, ParsedMail
 from models.tokens import (
     ATOM,
     WORD,
     Segment,
-    Tokens,
     byte_grams,
     sorted_unique,
     split,
@@ -61,23 +61,16 @@ _ID_RUNS: Final = re.compile(rb"[0-9]+|[a-z]+|[A-Z]+")
 class Features:
     """What a message is to a model: sorted indices below `SPACE`, each once.
 
-    ``lexical`` lie below `LEXICAL`, ``patterns`` above. Right after extraction the words behind
-    the indices can be spelled; features read back from storage have none.
+    ``lexical`` lie below `LEXICAL`, ``patterns`` above. Right after extraction ``spelling`` knows
+    the words behind the indices; features read back from storage have none.
     """
 
-    __slots__ = ("_facts", "_tokens", "indices", "lexical_count")
+    __slots__ = ("indices", "lexical_count", "spelling")
 
-    def __init__(
-        self,
-        indices: Indices,
-        *,
-        tokens: tuple[Tokens, ...] = (),
-        facts: tuple[tuple[str, str], ...] = (),
-    ) -> None:
+    def __init__(self, indices: Indices, spelling: Spelling | None = None) -> None:
         self.indices = indices
         self.lexical_count = int(np.searchsorted(indices, LEXICAL))
-        self._tokens = tokens
-        self._facts = facts
+        self.spelling = spelling
 
     @property
     def lexical(self) -> Indices:
@@ -91,18 +84,6 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.indices)
-
-    def spell(self, wanted: Indices) -> dict[int, str]:
-        """Return the words behind these indices, as far as they are words or pairs of words."""
-        spelled: dict[int, str] = {}
-        asked = set(wanted.tolist())
-        for label, text in self._facts:
-            index = _fact_index(label, text)
-            if index in asked:
-                spelled.setdefault(index, f"{label}:{text}")
-        for tokens in self._tokens:
-            _spell_tokens(tokens, wanted, spelled)
-        return spelled
 
     def to_bytes(self) -> bytes:
         """Return the form in which features are kept with a label."""
@@ -121,25 +102,23 @@ def extract(mail: ParsedMail, raw: bytes) -> Features:
     facts = (*_header_facts(evidence), *_part_facts(mail), *_link_facts(mail))
     words = split(list(_word_segments(evidence, mail)), WORD, _MAX_WORD_BYTES)
     atoms = split(list(_atom_segments(evidence)), ATOM, _MAX_ATOM_BYTES)
+    pairs = words.pairs(_PAIR_WINDOW)
     lexical = np.concatenate(
         [
-            words.hashes >> np.uint64(64 - LEXICAL_BITS),
-            atoms.hashes >> np.uint64(64 - LEXICAL_BITS),
-            np.array([_fact_index(label, text) for label, text in facts], np.uint64),
+            np.array([_fact_index(label, text) for label, text in facts], np.uint32),
+            (words.hashes >> np.uint64(64 - LEXICAL_BITS)).astype(np.uint32),
+            (atoms.hashes >> np.uint64(64 - LEXICAL_BITS)).astype(np.uint32),
         ]
-    ).astype(np.uint32)
-    pairs = np.concatenate(
-        [hashes for _, hashes, _ in words.pairs(_PAIR_WINDOW)] or [words.hashes[:0]]
     )
-    grams = byte_grams(raw_view(evidence, raw))
+    paired = np.concatenate([group.hashes for group in pairs])
+    grams = byte_grams(raw_view(evidence, raw)) >> np.uint32(32 - PATTERN_BITS)
     patterns = np.concatenate(
-        [
-            (pairs >> np.uint64(64 - PATTERN_BITS)).astype(np.uint32),
-            grams >> np.uint32(32 - PATTERN_BITS),
-        ]
+        [(paired >> np.uint64(64 - PATTERN_BITS)).astype(np.uint32), grams]
+    ) + np.uint32(LEXICAL)
+    return Features(
+        np.concatenate([sorted_unique(lexical), sorted_unique(patterns)]),
+        Spelling(np.concatenate([lexical, patterns[: len(paired)]]), facts, (words, atoms), pairs),
     )
-    indices = np.concatenate([sorted_unique(lexical), sorted_unique(patterns) + np.uint32(LEXICAL)])
-    return Features(indices, tokens=(words, atoms), facts=facts)
 
 
 def raw_view(evidence: Iterable[Header], raw: bytes) -> bytes:
@@ -216,7 +195,7 @@ def _atom_segments(evidence: list[Header]) -> Iterable[Segment]:
             yield Segment.of("@" + header.key, _words_of(header))
 
 
-def _header_facts(evidence: list[Header]) -> Iterable[tuple[str, str]]:
+def _header_facts(evidence: list[Header]) -> Iterable[Fact]:
     previous = ""
     for header in evidence:
         yield "field", header.name
@@ -245,7 +224,7 @@ def _date_shape(value: bytes) -> bytes:
                         else b"a", plain) + b" " + zone  # fmt: skip
 
 
-def _part_facts(mail: ParsedMail) -> Iterable[tuple[str, str]]:
+def _part_facts(mail: ParsedMail) -> Iterable[Fact]:
     for part in mail.parts[:_MAX_PARTS]:
         yield "part", f"{part.depth} {part.content_type} {part.charset} {part.transfer_encoding}"
         yield "attached", f"{part.disposition} {(part.filename or '').rpartition('.')[2][:10]}"
@@ -258,7 +237,7 @@ def _part_facts(mail: ParsedMail) -> Iterable[tuple[str, str]]:
             yield "html", f"{name} {min(count.bit_length(), 8)}"
 
 
-def _link_facts(mail: ParsedMail) -> Iterable[tuple[str, str]]:
+def _link_facts(mail: ParsedMail) -> Iterable[Fact]:
     for link in mail.links[:_MAX_LINKS]:
         scheme, found, rest = link.url[:_MAX_URL_CHARS].lower().partition("://")
         if not found:
@@ -275,18 +254,3 @@ def _link_facts(mail: ParsedMail) -> Iterable[tuple[str, str]]:
 def _fact_index(label: str, text: str) -> int:
     hashed = zlib.crc32(f"{label}\0{text}".encode("utf-8", "replace"))
     return (hashed * 0x9E3779B1 & 0xFFFFFFFF) >> (32 - LEXICAL_BITS)
-
-
-def _spell_tokens(tokens: Tokens, wanted: Indices, spelled: dict[int, str]) -> None:
-    lexical = (tokens.hashes >> np.uint64(64 - LEXICAL_BITS)).astype(np.uint32)
-    for position in np.flatnonzero(np.isin(lexical, wanted)).tolist():
-        label, word = tokens.word(position)
-        spelled.setdefault(int(lexical[position]), f"{label}:{word}" if label else word)
-    for distance, hashes, firsts in tokens.pairs(_PAIR_WINDOW):
-        indices = (hashes >> np.uint64(64 - PATTERN_BITS)).astype(np.uint32) + np.uint32(LEXICAL)
-        for place in np.flatnonzero(np.isin(indices, wanted)).tolist():
-            position = int(firsts[place])
-            label, first = tokens.word(position)
-            gap = " " if distance == 1 else " … "
-            pair = first + gap + tokens.word(position + distance)[1]
-            spelled.setdefault(int(indices[place]), f"{label}:{pair}" if label else pair)

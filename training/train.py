@@ -1,0 +1,61 @@
+"""From labelled features to a model: always in one order, so always the same model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from models.classifier import ScoreParameters
+from models.features import Features
+from training.online import OnlineFilter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A message to learn from, as its stored features; ``is_spam`` is what people said it is."""
+
+    stored: bytes
+    is_spam: bool
+
+    def order(self, seed: int) -> bytes:
+        """Return this example's place in training: random, yet the same whoever gathers it."""
+        key = seed.to_bytes(8, "big") + bytes([self.is_spam])
+        return hashlib.blake2b(self.stored, key=key, digest_size=16).digest()
+
+
+def canonical_order(examples: Iterable[Example], seed: int) -> list[Example]:
+    """Sort examples into the order of training, whatever order and machine they came from."""
+    return sorted(examples, key=lambda example: (example.order(seed), example.stored))
+
+
+def fit(
+    examples: Iterable[Example],
+    *,
+    seed: int,
+    parameters: ScoreParameters | None = None,
+    epochs: int = 1,
+    on_step: Callable[[], None] = lambda: None,
+) -> OnlineFilter:
+    """Train from nothing. The naive Bayes counts each example once, whatever ``epochs`` says.
+
+    Further epochs let the second stage correct what is left of its errors.
+    """
+    ordered = canonical_order(examples, seed)
+    learner = OnlineFilter(None, parameters)
+    for epoch in range(epochs):
+        _run_epoch(learner, ordered, count=epoch == 0, on_step=on_step)
+    return learner
+
+
+def _run_epoch(
+    learner: OnlineFilter, ordered: Sequence[Example], *, count: bool, on_step: Callable[[], None]
+) -> None:
+    for example in ordered:
+        features = Features.from_bytes(example.stored)
+        if count:
+            learner.learn(features, is_spam=example.is_spam)
+        else:
+            log_odds = learner.log_odds(features)
+            learner.second.learn(features, log_odds, is_spam=example.is_spam)
+        on_step()
