@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import click
+import numpy as np
 from rich.console import Console
 
 from models.bundle import Bundle, BundleError
@@ -97,9 +98,18 @@ def run_filter(
 
 
 def run_table(
-    stream: Stream, protocol: str, filters: tuple[str, ...], *, console: Console, resamples: int
+    stream: Stream,
+    protocol: str,
+    filters: tuple[str, ...],
+    *,
+    out: Path,
+    console: Console,
+    resamples: int,
 ) -> Table:
-    """Run all filters over one stream and compare the first one with each of the others."""
+    """Run all filters over one stream and compare ours with each of the others.
+
+    Labels and scores go to ``out/scores``, so that plots need no second run.
+    """
     results: list[Result] = []
     notes: list[str] = []
     for name in filters:
@@ -114,7 +124,15 @@ def run_table(
             continue
         seconds = time.perf_counter() - begun
         console.print(f"{stream.name}, {protocol}, {name}: {seconds:.0f} s", highlight=False)
+    _save_scores(out / "scores" / f"{stream.name}-{protocol}.npz", results)
     return compare(stream, protocol, results, notes=tuple(notes), resamples=resamples)
+
+
+def _save_scores(path: Path, results: list[Result]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {result.filter_name: result.scores for result in results}
+    if results:
+        np.savez_compressed(path, is_spam=results[0].is_spam, allow_pickle=False, **arrays)
 
 
 def control_failures(tables: list[Table]) -> list[str]:
@@ -157,7 +175,9 @@ def main(
         if limit is not None:
             stream = stream.first(limit)
         for protocol in protocols_of(stream):
-            table = run_table(stream, protocol, chosen, console=console, resamples=resamples)
+            table = run_table(
+                stream, protocol, chosen, out=out, console=console, resamples=resamples
+            )
             tables.append(table)
             show(table, Console())
             (out / "accuracy.json").write_text(as_json(tables), encoding="utf-8")

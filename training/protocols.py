@@ -71,9 +71,14 @@ class EvaluationProtocol:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistake:
-    """A message far on the wrong side, with the words that put it there at that moment."""
+    """A message far on the wrong side, with the words that put it there at that moment.
+
+    ``position`` counts from 1 in the order of scoring: the first messages of a stream meet a
+    filter that knows little.
+    """
 
     source: str
+    position: int
     is_spam: bool
     score: float
     raw_head: bytes
@@ -112,9 +117,8 @@ class WorstMistakes:
         self._explain = explain
         self._per_class = per_class
         self._heaps: dict[bool, list[tuple[float, int, Mistake]]] = {False: [], True: []}
-        self._seen = 0
 
-    def note(self, message: CorpusMessage, score: float, *, is_spam: bool) -> None:
+    def note(self, message: CorpusMessage, score: float, *, is_spam: bool, position: int) -> None:
         """Keep the message if it is an error and worse than the mildest one kept."""
         badness = self._threshold - score if is_spam else score - self._threshold
         if badness < 0.0 or (is_spam and badness == 0.0):
@@ -122,15 +126,15 @@ class WorstMistakes:
         heap = self._heaps[is_spam]
         if len(heap) >= self._per_class and badness <= heap[0][0]:
             return
-        self._seen += 1
         mistake = Mistake(
             source=message.source,
+            position=position,
             is_spam=is_spam,
             score=score,
             raw_head=message.raw[: self._HEAD_BYTES],
             words=() if self._explain is None else tuple(self._explain(message.raw)),
         )
-        heapq.heappush(heap, (badness, -self._seen, mistake))
+        heapq.heappush(heap, (badness, -position, mistake))
         if len(heap) > self._per_class:
             heapq.heappop(heap)
 
@@ -169,7 +173,7 @@ def run_stream(
         filter_seconds += time.perf_counter() - begun
         labels.append(is_spam)
         scores.append(score)
-        worst.note(message, score, is_spam=is_spam)
+        worst.note(message, score, is_spam=is_spam, position=position + 1)
         if learn is not None and (feedback is None or position < feedback):
             begun = time.perf_counter()
             learn(message.raw, is_spam)

@@ -132,13 +132,14 @@ def _mistake(mistake: Mistake, words: Mapping[str, str]) -> str:
     sender = _shown(" ".join(part for part in (mail.from_name, mail.from_address) if part))
     chips = "".join(
         f'<span class="{"for" if weight > 0 else "against"}">{escape(_shown(word, 40))}'
-        f"<b>{weight:+.1f}</b></span>"
+        f"<b>{weight:+.2f}</b></span>"
         for word, weight in mistake.words[:_MAX_WORDS]
     )
     chips = chips or f'<span class="quiet">{escape(words["no_words"])}</span>'
     return (
         f"<li><p class=subject>{escape(subject)}</p>"
         f'<p class="quiet">{escape(sender)}<br>{escape(words["score"])} {mistake.score:.6g} · '
+        f"{escape(words['position'])} {_count(mistake.position)} · "
         f"{escape(_shown(mistake.source))}</p><p class=words>{chips}</p></li>"
     )
 

@@ -158,6 +158,7 @@ def histogram_plot(run: Run, words: Words) -> str:
             axes.hist(values, bins=edges.tolist(), color=colour, alpha=0.55, label=words[name])
         axes.axvline(threshold, color=_QUIET, linestyle=":", linewidth=1)
         axes.set_yscale("log")
+        axes.set_ylim(0.7, 3.0 * axes.get_ylim()[1])  # room for the legend
         axes.set_xlabel(words["log_odds"] if as_log_odds else words["score"])
         axes.set_ylabel(words["messages"])
         if as_log_odds:

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from training.bench_accuracy import control_failures, protocols_of, run_filter
@@ -173,6 +174,9 @@ def test_the_bench_runs_and_writes_its_tables(folder, tmp_path):
         ("cross-csdmc-sa", "delayed"),
     ]
     assert tables[0]["ham"] == 50
+    with np.load(tmp_path / "scores" / "csdmc2010-online.npz", allow_pickle=False) as scores:
+        assert scores["is_spam"].sum() == 40
+        assert len(scores["schwamm"]) == 90
     assert tables[0]["rows"][0]["filter_name"] == "schwamm"
     assert "made from mail of this stream" in " ".join(tables[2]["notes"])
     assert (tmp_path / "accuracy.md").read_text().count("| schwamm |") == 3

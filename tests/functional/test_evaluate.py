@@ -172,6 +172,7 @@ def test_the_worst_mistakes_are_kept_with_their_words(index):
     assert not worst.is_spam
     assert worst.source.endswith("21.eml")
     assert worst.score > 0.99
+    assert worst.position == 22
     assert worst.words
     misses = [mistake.score for mistake in evaluation.run.mistakes if mistake.is_spam]
     assert misses == sorted(misses)

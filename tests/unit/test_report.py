@@ -57,6 +57,7 @@ def evaluation(protocol="online", scores=None, **changes):
         scores = 1.0 / (1.0 + np.exp(-random.normal(size=600) - 4.0 * is_spam + 2.0))
     mistake = Mistake(
         source="<b>x</b>.eml",
+        position=417,
         is_spam=False,
         score=0.987654,
         raw_head=HOSTILE,
@@ -93,7 +94,7 @@ def test_the_page_is_well_formed_and_tells_the_measures(language):
         assert words[name] in text
         value = f"{tested.measures.as_dict()[name]:.3f}".replace(".", words["decimal_sign"])
         assert value in text
-    for shown in ("a <filter> & more", "noted <here>", "3 ", "0.987654", "+2.5", "-1.2"):
+    for shown in ("a <filter> & more", "noted <here>", "3 ", "0.987654", "+2.50", "-1.25", "417"):
         assert shown in text
     assert page.tags.count("svg") == 5
     assert ("lang", language) in page.attributes
