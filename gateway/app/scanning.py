@@ -2,7 +2,10 @@
 
 from gateway.checks import local_checks
 from gateway.checks.content import ContentCheck, ContentModels
+from gateway.checks.dnsbl import DnsblCheck, zones_of
+from gateway.checks.dnsbl_health import OnHealth
 from gateway.checks.weights import CAPS, with_lists
+from gateway.core.dns import Resolver
 from gateway.pipeline.scanner import CpuGuard, Scanner
 from gateway.pipeline.scoring import Weights
 from gateway.settings import Settings
@@ -30,3 +33,11 @@ def build_scanner(settings: Settings, *, models: ContentModels, guard: CpuGuard)
         deadline_s=settings.scores.scan_deadline_s,
         settings_digest=settings.digest,
     )
+
+
+def connection_checks(
+    settings: Settings, resolver: Resolver, *, on_health: OnHealth | None = None
+) -> tuple[DnsblCheck, ...]:
+    """What is asked about a client at CONNECT; nothing when no list is turned on."""
+    zones = zones_of(settings.dnsbl)
+    return (DnsblCheck(zones, resolver, on_health=on_health),) if zones else ()

@@ -11,6 +11,7 @@ from gateway.app.life import Life, Seat
 from gateway.app.routing import Routing, ServedRecipients
 from gateway.app.scanning import build_scanner, connection_checks
 from gateway.checks.check import ConnectionCheck, ConnectionFacts
+from gateway.checks.dnsbl_health import ListHealth
 from gateway.core.clock import SystemClock
 from gateway.core.dns import Budget
 from gateway.core.ids import IdSource
@@ -71,6 +72,10 @@ class AvailabilityJournal:
         """A name server went silent or answers again."""
         self.note("resolver", server, up=up)
 
+    def block_list(self, health: ListHealth) -> None:
+        """A block list fell sick or recovered."""
+        self.note("dnsbl", health.zone, up=not health.sick, reason=health.state)
+
     def note(self, kind: str, subject: str, *, up: bool, reason: str = "") -> None:
         """One availability fact."""
         detail: dict[str, object] = {"kind": kind, "subject": subject, "up": up}
@@ -90,7 +95,7 @@ async def run_worker(settings: Settings) -> None:
     models = Registry(settings.models_directory)
     models.refresh()
     resolver = make_resolver(settings.dns, clock=clock, on_availability=availability.resolver)
-    lists = connection_checks(settings, resolver)
+    lists = connection_checks(settings, resolver, on_health=availability.block_list)
     marks = Marks(load_key(state / "mark.key"))
     hostname = settings.smtp.hostname
     pool = Pool(
@@ -107,7 +112,7 @@ async def run_worker(settings: Settings) -> None:
         scanner=build_scanner(settings, models=models, guard=guard),
         relay=Relay(
             connections=pool,
-            maildirs=MaildirDelivery(),
+            maildirs=MaildirDelivery(clock),
             generation=lambda: routing.current,
             marks=marks,
             hostname=hostname,
@@ -153,6 +158,8 @@ async def run_worker(settings: Settings) -> None:
     await life.run()
     await life.beat_while(server.drain(settings.smtp.drain_timeout_s))
     await pool.close()
+    for check in lists:
+        await check.aclose()
     await resolver.aclose()
     availability.note("process", f"smtp-{os.getpid()}", up=False)
     journal.close()

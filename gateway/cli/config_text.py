@@ -54,12 +54,11 @@ personal_data = false       # true: addresses and subjects appear in the log
 """
 
 _LISTS = """
-# Block lists (RFC 5782) are asked only after you turn them on: read each list's terms first, commercial
-# hosting often needs a key. "codes" says which answers are listings; every other answer is an error.
-# [[dnsbl]]
-# zone = "zen.spamhaus.org"
-# terms = "https://www.spamhaus.org/organization/dnsblusage/"
-# codes = { "127.0.0.2" = "DNSBL_SBL", "127.0.0.4" = "DNSBL_XBL", "127.0.0.10" = "DNSBL_PBL" }
+# Block lists (RFC 5782) are asked only after you turn them on: read each list's terms first,
+# commercial hosting often needs a key. "codes" says which answers are listings; every other answer
+# is an error. [[dnsbl]] zone = "zen.spamhaus.org" terms =
+# "https://www.spamhaus.org/organization/dnsblusage/" codes = { "127.0.0.2" = "DNSBL_SBL",
+# "127.0.0.4" = "DNSBL_XBL", "127.0.0.10" = "DNSBL_PBL" }
 """
 
 _TRIAL = """

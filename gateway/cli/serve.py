@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.context import config_option, language
+from gateway.cli.context import language
 from gateway.core.errors import ConfigError, InstanceRunningError
 from gateway.locale import translator
 from gateway.settings import Settings, find_config, load

@@ -1,0 +1,103 @@
+"""Opening what lies in the state directory: index, records, journal, directory."""
+
+import contextlib
+import getpass
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.core.clock import SystemClock
+from gateway.core.errors import ConfigError
+from gateway.quarantine.review import Review, Reviewer
+from gateway.settings import Settings
+from gateway.store.directory import Directory
+from gateway.store.index import Index
+from gateway.store.journal import Journal
+from gateway.store.lock import WriterLock
+from gateway.store.records import FileRecords
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenState:
+    """The index and what it is an index of. ``keeper_runs``: somebody else keeps it up to date."""
+
+    index: Index
+    records: FileRecords
+    journal_directory: Path
+    keeper_runs: bool
+
+
+@contextlib.contextmanager
+def open_state(settings: Settings) -> Iterator[OpenState]:
+    """The state, with an index that knows everything up to now.
+
+    When no keeper runs, what the journals have beyond the index is brought in first.
+
+    Raises:
+        IndexUnavailableError: locked, corrupt or newer, with the mend.
+    """
+    state = settings.paths.state
+    if not state.is_dir():
+        raise ConfigError(
+            f"{state} does not exist yet; start the gateway once, or run schwamm init"
+        )
+    lock = WriterLock.try_acquire(state / "index.lock")
+    with contextlib.ExitStack() as closing:
+        if lock is not None:
+            closing.enter_context(lock)
+        index = Index.open(settings.index_url, node=settings.node.name)
+        closing.callback(index.close)
+        records = FileRecords(state / "records", state / "tmp")
+        closing.callback(records.close)
+        if lock is not None:
+            index.ingest(state / "journal")
+            index.adopt(records)
+        yield OpenState(
+            index=index,
+            records=records,
+            journal_directory=state / "journal",
+            keeper_runs=lock is None,
+        )
+
+
+@contextlib.contextmanager
+def open_review(settings: Settings) -> Iterator[tuple[Review, OpenState]]:
+    """The quarantine in the hands of whoever runs this command, an administrator."""
+    clock = SystemClock()
+    with open_state(settings) as state:
+        journal = Journal(state.journal_directory, "cli", clock)
+        try:
+            review = Review(
+                listings=state.index.listings,
+                records=state.records,
+                journal=journal,
+                clock=clock,
+                reviewer=Reviewer(person=operator(), role="admin", source="cli"),
+            )
+            yield review, state
+            if not state.keeper_runs:
+                state.index.ingest(state.journal_directory)
+        finally:
+            journal.close()
+
+
+@contextlib.contextmanager
+def open_directory(settings: Settings) -> Iterator[Directory]:
+    """Customers, domains and people."""
+    state = settings.paths.state
+    state.mkdir(parents=True, exist_ok=True)
+    directory = Directory.open(
+        settings.directory_url, snapshots=state / "generations", clock=SystemClock()
+    )
+    try:
+        yield directory
+    finally:
+        directory.close()
+
+
+def operator() -> str:
+    """Who sits at this terminal, for audit and labels."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

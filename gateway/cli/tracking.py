@@ -1,0 +1,101 @@
+"""``schwamm track`` and ``schwamm reindex``."""
+
+import sys
+
+import click
+
+from gateway.cli.context import config_option, json_option, language, printable
+from gateway.cli.state import open_state
+from gateway.core.clock import iso_utc
+from gateway.core.errors import GatewayError
+from gateway.locale import translator
+from gateway.settings import Settings
+from gateway.store.lock import WriterLock
+from gateway.store.rebuild import rebuild
+from gateway.store.records import FileRecords
+
+
+@click.command()
+@click.argument("query")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@json_option
+@config_option
+def track(settings: Settings, query: str, limit: int, as_json: bool) -> None:
+    """Where is my mail? QUERY is an id, an address, a Message-ID or words of the subject."""
+    import json  # noqa: PLC0415
+
+    _ = translator(language(settings))
+    with open_state(settings) as state:
+        found = state.index.listings.track(query, limit=limit)
+    if as_json:
+        for one in found:
+            click.echo(json.dumps(one.json(), ensure_ascii=False))
+        return
+    if not found:
+        click.echo(_("No mail found for {query}.").format(query=printable(query)))
+    for one in found:
+        row = one.copy
+        click.echo(
+            f"{row.mail_id}  {printable(row.mail_from) or '<>'} -> {printable(row.recipient)}  "
+            f"{printable(row.subject)}"
+        )
+        score = "" if row.score is None else f" ({row.score:.1f})"
+        click.echo(f"    {row.verdict or '-'}{score}, {row.action}: {row.state}  {row.next_hop}")
+        for event in one.events:
+            detail = event.json()
+            click.echo(f"    {iso_utc(event.at_ms)}  {printable(detail['what'])}  {_brief(detail)}")
+
+
+def _brief(event: dict[str, object]) -> str:
+    detail = event.get("detail")
+    if not isinstance(detail, dict):
+        return printable(detail)
+    shown = {key: detail[key] for key in ("state", "reply", "by", "label") if detail.get(key)}
+    return printable(" ".join(f"{key}={value}" for key, value in shown.items()))
+
+
+@click.command()
+@config_option
+def reindex(settings: Settings) -> None:
+    """Build the index anew from records and journals; mail goes on meanwhile."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import Progress  # noqa: PLC0415
+
+    _ = translator(language(settings))
+    state = settings.paths.state
+    lock = WriterLock.try_acquire(state / "index.lock")
+    if lock is None:
+        _ask_the_keeper(settings)
+        click.echo(_("The running gateway builds its index anew; see its log."))
+        return
+    with lock, Progress(console=Console(file=sys.stderr), transient=True) as progress:
+        tasks: dict[str, int] = {}
+
+        def show(phase: str, done: int, total: int) -> None:
+            task = tasks.get(phase)
+            if task is None:
+                task = tasks[phase] = progress.add_task(phase, total=total)
+            progress.update(task, completed=done, total=total)  # type: ignore[arg-type]
+
+        report = rebuild(
+            settings.index_url,
+            node=settings.node.name,
+            records=FileRecords(state / "records", state / "tmp"),
+            journal=state / "journal",
+            progress=show,
+        )
+    click.echo(
+        _("Index built: {lines} journal lines, {adopted} records without one.").format(
+            lines=report.lines, adopted=report.adopted
+        )
+    )
+    for problem in report.problems:
+        click.echo(f"schwamm: {problem}", err=True)
+
+
+def _ask_the_keeper(settings: Settings) -> None:
+    request = settings.paths.state / "run" / "reindex"
+    try:
+        request.touch()
+    except OSError as error:
+        raise GatewayError(f"{request}: cannot be written: {error}") from error

@@ -1,0 +1,1 @@
+"""What people do with held mail: look, release, delete, label."""
