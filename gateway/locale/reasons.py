@@ -58,6 +58,7 @@ HOLD_REASONS: Mapping[str, str] = MappingProxyType(
         "malware": N_("Held because it contains malware; only an administrator can release it."),
         "refused_by_next_hop": N_("Held because your mail server refused it."),
         "unparsed": N_("Held unread because it made the filter fail twice."),
+        "mail_loop": N_("Held because it goes round in circles between mail servers."),
         "queue_expired": N_("Held because your mail server could not be reached in time."),
     }
 )

@@ -54,7 +54,7 @@ async def _examine(raw: bytes) -> tuple[set[str], float, float]:
     outcomes = [await check.examine(mail, parsed, ConnectionFacts()) for check in local_checks()]
     spent = time.process_time() - started
     names = {symbol.name for outcome in outcomes for symbol in outcome.symbols}
-    if not parsed.headers:
+    if not parsed.header("from") and not parsed.header("received"):
         names -= _HEADERLESS
     return names, _points(outcomes, names), spent
 
