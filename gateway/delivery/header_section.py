@@ -32,9 +32,9 @@ def header_end(content: bytes | mmap.mmap) -> int:
     return len(content) if end < 0 else end + 2
 
 
-def begins_with_field(content: bytes | mmap.mmap) -> bool:
+def begins_with_field(header: bytes) -> bool:
     """Whether the first line is a field, so that fields of ours may stand in front of it."""
-    return _FIELD_START.match(content[:1200]) is not None
+    return _FIELD_START.match(header) is not None
 
 
 def fields(header: bytes) -> Iterator[Field]:

@@ -99,8 +99,8 @@ def outgoing(
     pieces = _edited(content, start, stop, tag, marks, hostname)
     if tag and not any(isinstance(piece, bytes) for piece in pieces):
         ours += tagged_subject(b"Subject:\r\n", tag)  # there was none to put it into
-    if start < len(content) and content[start : start + 2] != b"\r\n":
-        ours += b"" if begins_with_field(content[start : start + 1200]) else b"\r\n"
+    if not _may_follow_ours(content, pieces):
+        ours += b"\r\n"
     return Outgoing(content=content, pieces=(ours, *pieces), header_stop=stop)
 
 
@@ -109,6 +109,14 @@ def _mbox_line(content: bytes | mmap.mmap) -> int:
         return 0
     end = content.find(b"\r\n")
     return len(content) if end < 0 else end + 2
+
+
+def _may_follow_ours(content: bytes | mmap.mmap, pieces: list[bytes | range]) -> bool:
+    """Whether what comes first is a field, or the empty line before the body, or nothing."""
+    if not pieces or isinstance(pieces[0], bytes):
+        return True
+    first = content[pieces[0].start : min(pieces[0].start + 1200, pieces[0].stop)]
+    return not first or first.startswith(b"\r\n") or begins_with_field(first)
 
 
 def _own_fields(
