@@ -3,22 +3,19 @@
 import asyncio
 import os
 import socket
-from dataclasses import dataclass
 
 import structlog
 
+from gateway.app.availability import AvailabilityJournal
 from gateway.app.life import Life, Seat
 from gateway.app.routing import Routing, ServedRecipients
 from gateway.app.scanning import build_scanner, connection_checks
 from gateway.checks.check import ConnectionCheck, ConnectionFacts
-from gateway.checks.dnsbl_health import ListHealth
 from gateway.core.clock import SystemClock
 from gateway.core.dns import Budget
 from gateway.core.ids import IdSource
 from gateway.core.mail import Mail, Session
-from gateway.core.record import Event, What
 from gateway.core.reply import Reply
-from gateway.core.routing import NextHop
 from gateway.delivery.marks import Marks, load_key
 from gateway.delivery.relay import Relay
 from gateway.net.listening import bind
@@ -55,33 +52,6 @@ class SlotGuard:
     def is_dangerous(self, sha256: str) -> bool:
         """Whether workers died over this mail often enough."""
         return self._slots.strikes(bytes.fromhex(sha256)) >= STRIKES_TO_HOLD
-
-
-@dataclass(frozen=True, slots=True)
-class AvailabilityJournal:
-    """Writes down what went away and came back; history cannot be made up afterwards."""
-
-    journal: Journal
-    clock: SystemClock
-
-    def next_hop(self, hop: NextHop, up: bool, reason: str) -> None:
-        """A next hop went down or is back."""
-        self.note("next_hop", str(hop), up=up, reason=reason)
-
-    def resolver(self, server: str, up: bool) -> None:
-        """A name server went silent or answers again."""
-        self.note("resolver", server, up=up)
-
-    def block_list(self, health: ListHealth) -> None:
-        """A block list fell sick or recovered."""
-        self.note("dnsbl", health.zone, up=not health.sick, reason=health.state)
-
-    def note(self, kind: str, subject: str, *, up: bool, reason: str = "") -> None:
-        """One availability fact."""
-        detail: dict[str, object] = {"kind": kind, "subject": subject, "up": up}
-        if reason:
-            detail["reason"] = reason
-        self.journal.append(Event(at_ms=self.clock.now_ms(), what=What.AVAILABILITY, detail=detail))
 
 
 async def run_worker(settings: Settings) -> None:

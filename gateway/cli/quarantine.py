@@ -1,6 +1,7 @@
 """``schwamm quarantine``: look at held mail and decide."""
 
 import json
+import sys
 import time
 from datetime import UTC, datetime
 
@@ -111,7 +112,7 @@ def show(settings: Settings, mail_id: str, raw: bool, as_json: bool) -> None:
         if raw:
             content = state.records.content(mail_id)
             review.viewed(mail_id)
-            click.get_binary_stream("stdout").write(bytes(content))
+            sys.stdout.buffer.write(bytes(content))
             return
     if as_json:
         click.echo(json.dumps(_shown_json(view), ensure_ascii=False))

@@ -37,6 +37,11 @@ def is_mail_id(text: str) -> bool:
     return _ID.match(text) is not None
 
 
+def first_id_at(at_ms: int) -> str:
+    """A text that sorts before every id given at ``at_ms`` or later, and after all earlier ones."""
+    return _base32(at_ms, 9)
+
+
 def received_at_ms(mail_id: str) -> int:
     """The time an id was given, UTC milliseconds."""
     value = 0

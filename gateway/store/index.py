@@ -16,6 +16,7 @@ from gateway.store.leases import Leases
 from gateway.store.queries import Listings
 from gateway.store.schema import INDEX, ROWS, journal_offset, message
 from gateway.store.statements import slices
+from gateway.store.summary import Summary
 from gateway.store.tailing import Tail
 
 Progress = Callable[[str, int, int], None]  # phase, done, of how many
@@ -59,6 +60,7 @@ class Index:
         self._tails: dict[Path, Tail] = {}
         self._writing = threading.Lock()  # the queue and the keeper's own round both ingest
         self.listings = Listings(database)
+        self.summary = Summary(database)
         self.leases = Leases(database, node)
 
     @classmethod
