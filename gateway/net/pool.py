@@ -67,6 +67,7 @@ class Pool:
         self._hops: dict[NextHop, _Hop] = {}
         self._in_use: set[SmtpConnection] = set()
         self._closing = False
+        self._sweeper: asyncio.TimerHandle | None = None
 
     def is_down(self, hop: NextHop) -> bool:
         """Whether the last word from this next hop was a failure."""
@@ -193,9 +194,7 @@ class Pool:
 
     def _take_idle(self, state: _Hop) -> SmtpConnection | None:
         """The connection used last; those too old or closed by the peer go."""
-        oldest_s = self._clock.monotonic_s() - self._settings.idle_connection_s
-        while state.idle and state.idle[0].since_s < oldest_s:
-            state.idle.popleft().connection.quit_and_close()
+        self._close_old(state)
         while state.idle:
             connection = state.idle.pop().connection
             if connection.usable:
@@ -206,15 +205,28 @@ class Pool:
     def _keep(self, state: _Hop, connection: SmtpConnection) -> None:
         if connection.usable and not self._closing:
             state.idle.append(_Idle(connection, self._clock.monotonic_s()))
+            self._sweep_later()
         else:
             connection.abort()
 
+    def _sweep_later(self) -> None:
+        if self._sweeper is None and any(state.idle for state in self._hops.values()):
+            loop = asyncio.get_running_loop()
+            self._sweeper = loop.call_later(self._settings.idle_connection_s, self.close_idle)
+
     def close_idle(self) -> None:
-        """End connections that were not used for the idle time; call it now and then."""
-        oldest_s = self._clock.monotonic_s() - self._settings.idle_connection_s
+        """End connections that were not used for the idle time; runs by itself now and then."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
         for state in self._hops.values():
-            while state.idle and state.idle[0].since_s < oldest_s:
-                state.idle.popleft().connection.quit_and_close()
+            self._close_old(state)
+        self._sweep_later()
+
+    def _close_old(self, state: _Hop) -> None:
+        oldest_s = self._clock.monotonic_s() - self._settings.idle_connection_s
+        while state.idle and state.idle[0].since_s <= oldest_s:
+            state.idle.popleft().connection.quit_and_close()
 
     def _judge(self, hop: NextHop, state: _Hop, result: HandOff) -> None:
         if not result.fault:
@@ -245,6 +257,8 @@ class Pool:
     async def close(self) -> None:
         """End all idle connections politely and refuse new work; those in use end when done."""
         self._closing = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         idle = [one.connection for state in self._hops.values() for one in state.idle]
         for state in self._hops.values():
             state.idle.clear()

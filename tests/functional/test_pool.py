@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trustme
 
+from gateway.core.clock import SystemClock
 from gateway.core.handoff import Phase
 from gateway.core.routing import NextHop
 from gateway.net.pool import FIRST_PAUSE_S, LONGEST_PAUSE_S, Pool
@@ -109,6 +110,17 @@ async def test_an_idle_connection_has_its_time() -> None:
             await asyncio.sleep(0.005)
         while target.open_connections:
             await asyncio.sleep(0.005)
+
+
+async def test_idle_connections_end_by_themselves() -> None:
+    settings = SETTINGS.model_copy(update={"idle_connection_s": 0.1})
+    async with sink() as target:
+        pool = Pool(settings, hostname="gw.example", clock=SystemClock())
+        await pool.hand_off(target.hop, transaction())
+        while target.open_connections:
+            await asyncio.sleep(0.01)
+        assert target.commands[-1] == "QUIT"
+        await pool.close()
 
 
 async def test_a_connection_closed_while_idle_is_not_a_failure() -> None:
