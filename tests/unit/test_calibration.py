@@ -1,0 +1,78 @@
+"""Probabilities that keep the order of scores, and points that stay within their cap."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.calibration import HAM_POINTS, Calibration, points, squashed
+from models.classifier import ContentScore
+from training.calibrate import fit_calibration
+
+
+def score(probability: float, known_share: float = 1.0) -> ContentScore:
+    return ContentScore(
+        probability=probability,
+        log_odds=0.0,
+        known_share=known_share,
+        naive_log_odds=0.0,
+        pattern_log_odds=0.0,
+    )
+
+
+def test_probability_keeps_the_order_of_scores() -> None:
+    log_odds = np.linspace(-200.0, 200.0, 4001)
+    probabilities = [Calibration().probability(float(value)) for value in log_odds]
+    assert all(a < b for a, b in itertools.pairwise(probabilities))
+    assert 0.0 < probabilities[0] < 1e-8
+    assert 1.0 - 1e-8 < probabilities[-1] < 1.0
+
+
+def test_the_middle_of_the_scale_is_the_logistic_function() -> None:
+    assert squashed(0.0) == 0.5
+    assert squashed(2.0) == pytest.approx(1.0 / (1.0 + np.exp(-2.0)))
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.sampled_from([3.0, 9.0]))
+def test_points_rise_with_probability_and_stay_within_bounds(
+    first: float, second: float, known: float, cap: float
+) -> None:
+    low, high = sorted((first, second))
+    assert HAM_POINTS <= points(score(low, known), cap) <= points(score(high, known), cap) <= cap
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_knowing_less_moves_points_towards_zero(p: float, first: float, second: float) -> None:
+    low, high = sorted((first, second))
+    assert abs(points(score(p, low), 3.0)) <= abs(points(score(p, high), 3.0))
+
+
+def test_the_ends_of_the_points() -> None:
+    assert points(score(1.0 - 1e-9), 3.0) == 3.0
+    assert points(score(0.5), 3.0) == 0.0
+    assert points(score(1e-9), 3.0) == HAM_POINTS
+    assert points(score(1.0 - 1e-9, 0.0), 9.0) == 0.0
+
+
+def test_calibration_finds_the_true_slope_and_offset() -> None:
+    generator = np.random.default_rng(7)
+    is_spam = generator.random(20_000) < 0.5
+    # Two normal classes: the log odds of the scores are exactly slope 2, offset -1.
+    scores = np.where(
+        is_spam, generator.normal(1.5, 1.0, 20_000), generator.normal(-0.5, 1.0, 20_000)
+    )
+    found = fit_calibration(scores, is_spam)
+    assert found.slope == pytest.approx(2.0, abs=0.1)
+    assert found.offset == pytest.approx(-1.0, abs=0.1)
+
+
+def test_calibration_of_separable_scores_stays_finite() -> None:
+    found = fit_calibration(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([False, False, True, True]))
+    assert 0.0 < found.slope < 10.0
+
+
+def test_calibration_needs_both_classes() -> None:
+    with pytest.raises(ValueError, match="ham and spam"):
+        fit_calibration(np.array([1.0, 2.0]), np.array([True, True]))

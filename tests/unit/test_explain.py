@@ -1,0 +1,79 @@
+"""The words named are words of the message, and they weigh what they say."""
+
+from pathlib import Path
+
+import pytest
+
+from models.bundle import Bundle
+from models.explain import explain
+from models.features import Features, extract
+from models.message import scan
+from models.registry import baseline_directory
+from training.online import OnlineFilter
+
+HAM = b"From: anna@example.org\nSubject: minutes\n\nthe minutes of our meeting %d are attached\n"
+SPAM = b"From: shop@example.com\nSubject: offer\n\nbuy cheap watches now for %d dollars\n"
+
+
+@pytest.fixture(scope="module")
+def learner() -> OnlineFilter:
+    learner = OnlineFilter()
+    for number in range(40):
+        learner.train(HAM % number, False)
+        learner.train(SPAM % number, True)
+    return learner
+
+
+def test_words_for_spam_come_first_and_weights_fall(learner: OnlineFilter) -> None:
+    mixed = b"From: shop@example.com\nSubject: minutes\n\ncheap watches at our meeting\n"
+    words = learner.score(mixed, words=5).words
+    weights = [word.weight for word in words]
+    assert weights == sorted(weights, reverse=True)
+    named = {word.word: word.weight for word in words}
+    assert named["cheap"] > 0 or named["cheap watches"] > 0
+    assert any(weight < 0 for weight in weights)
+    assert len(words) == len(named)
+    assert sum(weight > 0 for weight in weights) == 5
+
+
+def test_weights_add_up_to_the_score_without_byte_patterns(learner: OnlineFilter) -> None:
+    raw = SPAM % 7
+    features = learner.features(raw)
+    spelling = features.spelling
+    assert spelling is not None
+    everything = explain(features, learner.classifier, len(spelling.indices))
+    naive, _, _ = learner.classifier.log_odds(features)
+    known = {int(index) for index in spelling.indices}
+    second = sum(
+        int(learner.classifier.weights[index]) * learner.classifier.unit
+        for index in features.indices.tolist()
+        if index in known
+    )
+    assert sum(word.weight for word in everything) == pytest.approx(naive + second, abs=0.05)
+
+
+def test_words_are_short_and_printable() -> None:
+    learner = OnlineFilter()
+    odd = b"Subject: \x1b[31mred\x07\n\n" + b"x" * 500 + b" \xe2\x80\xae evil\n"
+    for number in range(30):
+        learner.train(odd + b"%d" % number, True)
+        learner.train(HAM % number, False)
+    words = learner.score(odd, words=20).words
+    assert words
+    assert all(word.word.isprintable() and len(word.word) <= 60 for word in words)
+
+
+def test_stored_features_have_no_words(learner: OnlineFilter) -> None:
+    raw = SPAM % 3
+    stored = Features.from_bytes(extract(scan(raw), raw).to_bytes())
+    assert explain(stored, learner.classifier, 5) == ()
+
+
+def test_the_baseline_names_words_of_real_mail(mail_data: Path) -> None:
+    bundle = Bundle.load(baseline_directory())
+    for line in (mail_data / "index").read_text().splitlines():
+        label, path = line.split(" ", 1)
+        raw = (mail_data / path).read_bytes()
+        score = bundle.score(scan(raw), raw, words=6)
+        assert 1 <= len(score.words) <= 12
+        assert (score.probability > 0.5) == (label == "spam")
