@@ -100,8 +100,12 @@ def file_name(mail_id: str, recipient_key: str) -> str:
 
 
 def _make(root: Path) -> None:
+    if all((root / part).is_dir() for part in _PARTS):
+        return
     for part in _PARTS:
         (root / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+    _sync_directory(root)
+    _sync_directory(root.parent)
 
 
 def _is_in(directory: Path, name: str) -> bool:
