@@ -1,0 +1,220 @@
+"""``schwamm doctor``: one line for each thing that has to work, with the mend."""
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from gateway.checks.dnsbl_health import probe
+from gateway.cli.context import json_option, language, printable
+from gateway.core.clock import SystemClock
+from gateway.core.dns import Budget
+from gateway.core.errors import ConfigError, IndexUnavailableError, ResolverError
+from gateway.core.routing import Domain, NextHop, NextHopKind
+from gateway.locale import Translator, translator
+from gateway.locale.reasons import LIST_REASONS, explain_code
+from gateway.net.resolver import make_resolver
+from gateway.settings import Settings, find_config, load
+from gateway.store.generations import load_current
+from gateway.store.index import Index
+from models.bundle import BundleError
+from models.registry import Registry
+
+_LITTLE_ROOM = 1 << 30
+_CONNECT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What was found about one thing; ``mend`` is empty when all is well."""
+
+    check: str
+    ok: bool
+    text: str
+    mend: str = ""
+
+
+@click.command()
+@click.option("--config", type=click.Path(path_type=Path), help="The configuration file.")
+@json_option
+def doctor(config: Path | None, as_json: bool) -> None:
+    """Check configuration, disk, database, DNS, lists, next hops and model."""
+    findings = list(_examine(config))
+    for finding in findings:
+        if as_json:
+            row = {
+                "check": finding.check,
+                "ok": finding.ok,
+                "text": finding.text,
+                "mend": finding.mend,
+            }
+            click.echo(json.dumps(row, ensure_ascii=False))
+            continue
+        mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
+        mend = f"  -> {finding.mend}" if finding.mend else ""
+        click.echo(f"{mark} {finding.check:<12} {printable(finding.text)}{printable(mend)}")
+    if not all(finding.ok for finding in findings):
+        raise SystemExit(1)
+
+
+def _examine(config: Path | None) -> Iterator[Finding]:
+    try:
+        path = find_config(config)
+        settings = load(path)
+    except ConfigError as error:
+        _ = translator(language())
+        mend = _("correct the file, or write a new one: schwamm init")
+        yield Finding(check="config", ok=False, text=str(error), mend=mend)
+        return
+    _ = translator(language(settings))
+    yield Finding(check="config", ok=True, text=str(path))
+    yield _disk(settings, _)
+    yield _index(settings, _)
+    domains = yield from _directory(settings, _)
+    yield _model(settings, _)
+    yield from asyncio.run(_network(settings, domains, _))
+    yield _running(settings, _)
+
+
+def _disk(settings: Settings, _: Translator) -> Finding:
+    state = settings.paths.state
+    if not os.access(state, os.W_OK):
+        return Finding(
+            check="disk",
+            ok=False,
+            text=_("{path} cannot be written").format(path=state),
+            mend=_("make it belong to the user that runs Schwamm"),
+        )
+    free = shutil.disk_usage(state).free
+    text = _("{free} GiB free at {path}").format(free=f"{free / 2**30:.1f}", path=state)
+    mend = "" if free >= _LITTLE_ROOM else _("make room: below 1 GiB mail is soon answered 452")
+    return Finding(check="disk", ok=free >= _LITTLE_ROOM, text=text, mend=mend)
+
+
+def _index(settings: Settings, _: Translator) -> Finding:
+    try:
+        index = Index.open(settings.index_url, node=settings.node.name, busy_timeout_s=2.0)
+    except IndexUnavailableError as error:
+        return Finding(check="index", ok=False, text=str(error), mend="schwamm reindex")
+    try:
+        counts = index.listings.counts()
+    except IndexUnavailableError as error:
+        return Finding(check="index", ok=False, text=str(error), mend="schwamm reindex")
+    finally:
+        index.close()
+    text = ", ".join(f"{number} {state.value}" for state, number in sorted(counts.items()))
+    return Finding(check="index", ok=True, text=text or _("empty"))
+
+
+def _directory(settings: Settings, _: Translator) -> Generator[Finding, None, tuple[Domain, ...]]:
+    domains: tuple[Domain, ...] = ()
+    try:
+        generation = load_current(settings.paths.state / "generations")
+    except ConfigError as error:
+        yield Finding(check="domains", ok=False, text=str(error), mend="schwamm domain list")
+        return domains
+    domains = generation.domains
+    text = _("{n} served, configuration {number}").format(n=len(domains), number=generation.number)
+    mend = "" if domains else _("add one: schwamm domain add NAME --next-hop HOST:25")
+    yield Finding(check="domains", ok=bool(domains), text=text, mend=mend)
+    return domains
+
+
+def _model(settings: Settings, _: Translator) -> Finding:
+    registry = Registry(settings.models_directory)
+    try:
+        bundle = registry.current()
+    except BundleError as error:
+        mend = _("start the gateway once, it brings its own model; or promote another one")
+        return Finding(check="model", ok=False, text=str(error), mend=mend)
+    return Finding(check="model", ok=True, text=bundle.model_id)
+
+
+async def _network(settings: Settings, domains: tuple[Domain, ...], _: Translator) -> list[Finding]:
+    resolver = make_resolver(settings.dns, clock=SystemClock())
+    try:
+        findings = [one async for one in _names(settings, resolver_budget=Budget(5.0), _=_)]
+        for zone in settings.dnsbl:
+            if not zone.enabled:
+                continue
+            health = await probe(zone.zone, resolver)
+            text = explain_code(
+                LIST_REASONS,
+                health.state.value,
+                language(settings),
+                zone=zone.zone,
+                detail=health.detail,
+            )
+            well = health.state.value == "ok"
+            mend = "" if well else _("read the list's terms, or turn it off: enabled = false")
+            findings.append(Finding(check="block list", ok=well, text=text, mend=mend))
+    finally:
+        await resolver.aclose()
+    hops = {hop for domain in domains for hop in domain.next_hops}
+    findings.extend([await _next_hop(hop, _) for hop in sorted(hops, key=str)])
+    return findings
+
+
+async def _names(
+    settings: Settings, *, resolver_budget: Budget, _: Translator
+) -> AsyncIterator[Finding]:
+    resolver = make_resolver(settings.dns, clock=SystemClock())
+    try:
+        await resolver.query("example.org", "A", resolver_budget)
+    except ResolverError as error:
+        yield Finding(
+            check="dns",
+            ok=False,
+            text=_("no answer: {code}").format(code=error.code),
+            mend=_("set dns.servers to a resolver that answers; mail goes on without lists"),
+        )
+    else:
+        yield Finding(check="dns", ok=True, text=", ".join(settings.dns.servers) or "resolv.conf")
+    finally:
+        await resolver.aclose()
+
+
+async def _next_hop(hop: NextHop, _: Translator) -> Finding:
+    if hop.kind is NextHopKind.MAILDIR:
+        parent = next(path for path in (Path(hop.path), *Path(hop.path).parents) if path.exists())
+        well = os.access(parent, os.W_OK)
+        mend = "" if well else _("make it belong to the user that runs Schwamm")
+        return Finding(check="next hop", ok=well, text=str(hop), mend=mend)
+    try:
+        async with asyncio.timeout(_CONNECT_S):
+            reader, writer = await asyncio.open_connection(hop.host, hop.port)
+            greeting = (await reader.readline()).decode("utf-8", "replace").strip()
+            writer.close()
+    except (OSError, TimeoutError) as error:
+        return Finding(
+            check="next hop",
+            ok=False,
+            text=f"{hop}: {error or 'timeout'}",
+            mend=_("is it up, and does its firewall let us in? mail waits in the queue"),
+        )
+    well = greeting.startswith("220")
+    mend = "" if well else _("it does not greet as a mail server does")
+    return Finding(check="next hop", ok=well, text=f"{hop}: {greeting[:60]}", mend=mend)
+
+
+def _running(settings: Settings, _: Translator) -> Finding:
+    host, port = settings.smtp.host, settings.smtp.port
+    try:
+        with socket.create_connection((host, port), timeout=_CONNECT_S) as sock:
+            greeting = sock.recv(200).decode("utf-8", "replace").strip()
+    except OSError as error:
+        return Finding(
+            check="gateway",
+            ok=False,
+            text=_("does not answer at {address}: {error}").format(
+                address=f"{host}:{port}", error=error
+            ),
+            mend="schwamm serve",
+        )
+    return Finding(check="gateway", ok=greeting.startswith("220"), text=f"{host}:{port}")
