@@ -84,7 +84,10 @@ class Reservation:
 
 
 class Body:
-    """One message's content, piece by piece, with its SHA-256."""
+    """One message's content, piece by piece, with its SHA-256; a context manager.
+
+    What ``finish`` gave away lives on for as long as it is referenced.
+    """
 
     __slots__ = ("_buffer", "_directory", "_file", "_hash", "_reservation", "_spill_bytes")
 
@@ -149,6 +152,17 @@ class Body:
             raise StorageError(f"temporary file cannot be mapped: {error}") from error
         self._file.close()
         return content, self._hash.hexdigest()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.discard()
 
     def discard(self) -> None:
         """Forget the content: the message is refused, only its end is awaited."""

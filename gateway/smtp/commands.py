@@ -131,9 +131,11 @@ def mail_parameters(given: dict[str, str | None], *, max_bytes: int) -> MailPara
     smtputf8 = "SMTPUTF8" in left
     if left.pop("SMTPUTF8", None) is not None:
         raise RefusedCommandError(BAD_ARGUMENTS, "SMTPUTF8 takes no value")
-    ret = (left.pop("RET", "FULL") or "").upper() if "RET" in left else ""
-    if ret not in {"", "FULL", "HDRS"}:
-        raise RefusedCommandError(BAD_ARGUMENTS, "unknown RET")
+    ret = ""
+    if "RET" in left:
+        ret = (left.pop("RET") or "").upper()
+        if ret not in {"FULL", "HDRS"}:
+            raise RefusedCommandError(BAD_ARGUMENTS, "unknown RET")
     envid = _xtext(left, "ENVID")
     if left:
         raise RefusedCommandError(UNKNOWN_PARAMETER, "unknown parameter of MAIL")

@@ -8,7 +8,7 @@ from gateway.core.errors import AddressError
 from gateway.core.mail import Mail
 from gateway.core.reply import MAIL_LOOP, Reply
 from gateway.smtp import answers
-from gateway.smtp.body import Body, Reservation
+from gateway.smtp.body import Body
 from gateway.smtp.commands import (
     RefusedCommandError,
     mail_parameters,
@@ -109,8 +109,13 @@ class SmtpConnection(Conversation[F]):
         if reservation is None:
             self._refuse_data(answers.NO_MEMORY)
             return
-        with reservation:
-            reply = await self._receive(transaction, reservation)
+        body = Body(
+            reservation,
+            spill_bytes=self._limits.spill_bytes,
+            directory=self._service.temporary,
+        )
+        with reservation, body:
+            reply = await self._receive(transaction, body)
         self._answer(reply)
         self._transaction = None
 
@@ -122,13 +127,8 @@ class SmtpConnection(Conversation[F]):
             raise EndedError(reply)
         self._refuse(reply)
 
-    async def _receive(self, transaction: Transaction, reservation: Reservation) -> Reply:
+    async def _receive(self, transaction: Transaction, body: Body) -> Reply:
         self.say(answers.START_DATA)
-        body = Body(
-            reservation,
-            spill_bytes=self._limits.spill_bytes,
-            directory=self._service.temporary,
-        )
         try:
             flaw = await read_content(self, body, self._limits)
         except EndedError:

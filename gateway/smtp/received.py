@@ -69,6 +69,8 @@ def count_received(content: bytes | mmap.mmap, enough: int) -> int:
 
     Looks at the first MiB at most, piece by piece: linear, with bounded memory.
     """
+    if content[:2] == b"\r\n":
+        return 0  # no header section at all
     end = content.find(b"\r\n\r\n", 0, _HEADER_BYTES)
     size = end + 2 if end >= 0 else min(len(content), _HEADER_BYTES)
     count = 0

@@ -142,6 +142,8 @@ class Wire(SMTP):
         if self._between_commands and self.drains:
             raise EndedError(SHUTTING_DOWN)
         if self._reading_paused:
+            if self._tcp.is_closing():
+                raise EndedError
             self._reading_paused = False
             self._tcp.resume_reading()
         self._waiter = self.loop.create_future()
@@ -215,7 +217,7 @@ class Wire(SMTP):
             self.say(wire(reply))
         self.flush()
         if linger and not self._lost and not self._eof and not self._over_tls:
-            with contextlib.suppress(EndedError, OSError):
+            with contextlib.suppress(EndedError, OSError, RuntimeError):
                 await self._drain_client()
         if not self._lost:
             self._tcp.close()

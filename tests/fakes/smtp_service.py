@@ -1,14 +1,16 @@
 """The real SMTP server with the smallest world around it: one domain, an intake that remembers."""
 
 import asyncio
+import functools
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
 import structlog
+import uvloop
 
 from gateway.core.addresses import Address, parse_address
 from gateway.core.clock import SystemClock
@@ -20,7 +22,20 @@ from gateway.smtp.limits import Limits
 from gateway.smtp.ports import TlsContexts
 from gateway.smtp.server import SmtpServer, start_server
 
+T = TypeVar("T")
+P = ParamSpec("P")
 NO_SUCH_USER = Reply(code=550, enhanced="5.1.1", text="No such mailbox")
+
+
+def on_uvloop(test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """Run an async test on the event loop that serves in production."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(test(*args, **kwargs))
+
+    return run
 
 
 class OneDomain:
@@ -78,6 +93,7 @@ class SmtpService:
         *,
         tls: TlsContexts | None = None,
         per_client: Any = None,
+        share: socket.socket | None = None,
         **limits: float,
     ) -> None:
         self.intake = RecordingIntake()
@@ -85,12 +101,13 @@ class SmtpService:
         self._temporary = temporary
         self._tls = tls
         self._per_client = per_client
+        self._share = share
         # A self-closing server waits for the client to read its last word; tests are in a hurry.
         self._limits = {"linger_s": 0.5, **limits}
         self.server: SmtpServer[Facts]
         self.host = "127.0.0.1"
         self.port = 0
-        self._socket: socket.socket
+        self.socket: socket.socket
 
     def _on_connect(self, session: Session) -> Facts:
         facts = Facts(session)
@@ -99,11 +116,11 @@ class SmtpService:
 
     async def __aenter__(self) -> Self:
         settings = SmtpSettings(hostname="mx.example.org")
-        self._socket = socket.create_server((self.host, 0))
-        self._socket.setblocking(False)
-        self.port = self._socket.getsockname()[1]
+        self.socket = self._share.dup() if self._share else socket.create_server((self.host, 0))
+        self.socket.setblocking(False)
+        self.port = self.socket.getsockname()[1]
         self.server = await start_server(
-            self._socket,
+            self.socket,
             settings=settings,
             clock=SystemClock(),
             ids=IdSource("t1"),
@@ -125,9 +142,13 @@ class SmtpService:
         trace: TracebackType | None,
     ) -> None:
         await self.server.drain(5.0)
-        self._socket.close()
+        self.close_socket()
         if kind is None:
             await self.settled()
+
+    def close_socket(self) -> None:
+        """Close the bound socket itself, as its owner does when the service ends."""
+        self.socket.close()
 
     async def settled(self) -> None:
         """Wait until no connection is open; then no memory is reserved and all facts are ended."""

@@ -1,0 +1,327 @@
+"""The server as a whole: errors inside, limits per client, drain, many clients at once."""
+
+import asyncio
+import email.message
+from pathlib import Path
+
+import aiosmtplib
+import pytest
+import structlog
+
+from gateway.core.errors import ScanFailedError, StorageFullError
+from gateway.core.mail import Mail
+from gateway.core.reply import ACCEPTED, Reply
+from gateway.smtp.limits import LocalConnectionCounter
+from tests.fakes.smtp_client import RawClient
+from tests.fakes.smtp_service import SmtpService, on_uvloop
+
+
+async def _ready(client: RawClient) -> None:
+    await client.reply()
+    assert (await client.ask("EHLO client.example")).startswith("250")
+
+
+# Errors inside
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ValueError("secret detail"), "451 4.3.0 Temporary problem here"),
+        (ScanFailedError("secret detail"), "451 4.3.0 Temporary problem here"),
+        (StorageFullError("secret detail"), "452 4.3.1 No room to store mail now"),
+        (TimeoutError("secret detail"), "451 4.3.0 Temporary problem here"),
+    ],
+)
+@on_uvloop
+async def test_an_exception_is_temporary_and_tells_nothing(
+    error: Exception, expected: str, tmp_path: Path
+) -> None:
+    async def fail(mail: Mail) -> Reply:
+        raise error
+
+    async with SmtpService(tmp_path) as service, RawClient("127.0.0.1", service.port) as client:
+        service.intake.answer = fail
+        await _ready(client)
+        with structlog.testing.capture_logs() as logs:
+            reply = await client.transaction(b"x\r\n")
+        mail_id = service.intake.mails[0].id
+        assert reply.startswith(expected)
+        assert reply.endswith(f"(id {mail_id})")
+        assert "secret" not in reply
+        (entry,) = [entry for entry in logs if entry["event"] == "smtp_error"]
+        assert entry["mail_id"] == mail_id
+        assert entry["exc_info"] is error
+        # The session goes on, and a second message does not inherit the first one's fate.
+        service.intake.answer = None
+        assert (await client.transaction(b"y\r\n")).startswith("250")
+
+
+@on_uvloop
+async def test_an_intake_that_never_ends_is_cancelled_and_deferred(tmp_path: Path) -> None:
+    cancelled = asyncio.Event()
+
+    async def hang(mail: Mail) -> Reply:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+        return ACCEPTED
+
+    async with (
+        SmtpService(tmp_path, intake_timeout_s=0.1) as service,
+        RawClient("127.0.0.1", service.port) as client,
+    ):
+        service.intake.answer = hang
+        await _ready(client)
+        assert (await client.transaction(b"x\r\n")).startswith("451 4.3.0 ")
+        assert cancelled.is_set()
+
+
+@on_uvloop
+async def test_a_long_intake_is_not_cut_by_the_command_timer(tmp_path: Path) -> None:
+    async def slow(mail: Mail) -> Reply:
+        await asyncio.sleep(0.5)
+        return ACCEPTED
+
+    async with (
+        SmtpService(
+            tmp_path,
+            command_timeout_s=0.2,
+            session_timeout_s=0.3,
+            data_timeout_s=0.2,
+            data_grace_s=0.1,
+            data_min_bytes_per_s=1000,
+        ) as service,
+        RawClient("127.0.0.1", service.port) as client,
+    ):
+        service.intake.answer = slow
+        await _ready(client)
+        assert (await client.transaction(b"x\r\n")).startswith("250")
+
+
+@on_uvloop
+async def test_a_refusal_of_the_intake_is_passed_on_with_the_id(tmp_path: Path) -> None:
+    async def refuse(mail: Mail) -> Reply:
+        return Reply(code=550, enhanced="5.7.1", text="Message refused\r\n250 by policy ü")
+
+    async with SmtpService(tmp_path) as service, RawClient("127.0.0.1", service.port) as client:
+        service.intake.answer = refuse
+        await _ready(client)
+        reply = await client.transaction(b"x\r\n")
+        mail_id = service.intake.mails[0].id
+        # One line of ASCII, whatever the text was made from.
+        assert reply == f"550 5.7.1 Message refused  250 by policy ? (id {mail_id})"
+        assert (await client.ask("NOOP")) == "250 2.0.0 OK"
+
+
+# Facts and ids
+
+
+@on_uvloop
+async def test_facts_start_at_connect_and_come_with_each_mail(tmp_path: Path) -> None:
+    async with SmtpService(tmp_path) as service, RawClient("127.0.0.1", service.port) as client:
+        await client.reply()
+        (facts,) = service.connects
+        assert (facts.session.ip, facts.session.port) == ("127.0.0.1", client.local_port)
+        assert facts.session.helo == ""
+        await client.ask("EHLO client.example")
+        await client.transaction(b"x\r\n")
+        await client.transaction(b"y\r\n")
+        assert service.intake.facts == [facts, facts]
+        first, second = service.intake.mails
+        assert first.id != second.id
+        assert first.session.helo == "client.example"
+        assert first.session.connected_at_ms <= first.received_at_ms
+
+
+@on_uvloop
+async def test_one_id_in_every_reply_of_a_transaction(tmp_path: Path) -> None:
+    async with SmtpService(tmp_path) as service, RawClient("127.0.0.1", service.port) as client:
+        await _ready(client)
+        replies = [
+            await client.ask(command)
+            for command in (
+                "MAIL FROM:<a@client.example>",
+                "RCPT TO:<nobody@example.org>",
+                "RCPT TO:<@relay.example:anna@example.org>",
+                "RCPT TO:<anna@example.org>",
+                "FROBNICATE",
+            )
+        ]
+        await client.ask("DATA")
+        await client.send(b"x\r\n.\r\n")
+        replies.append(await client.reply())
+        mail_id = service.intake.mails[0].id
+        assert [reply.endswith(f"(id {mail_id})") for reply in replies] == [True] * 6
+        assert (await client.ask("NOOP")) == "250 2.0.0 OK"
+
+
+# Limits
+
+
+@on_uvloop
+async def test_one_connection_too_many_is_told_so_instead_of_a_greeting(tmp_path: Path) -> None:
+    async with SmtpService(tmp_path, max_connections=2) as service:
+        async with RawClient("127.0.0.1", service.port) as first:
+            assert (await first.reply()).startswith("220 ")
+            async with RawClient("127.0.0.1", service.port) as second:
+                assert (await second.reply()).startswith("220 ")
+                async with RawClient("127.0.0.1", service.port) as third:
+                    assert (await third.reply()).startswith("421 4.3.2 ")
+                    assert await third.rest() == b""
+                    assert len(service.connects) == 2  # no look-ups for who is turned away
+                assert (await second.ask("NOOP")).startswith("250")
+        await service.settled()
+        async with RawClient("127.0.0.1", service.port) as again:
+            assert (await again.reply()).startswith("220 ")
+
+
+@on_uvloop
+async def test_one_client_cannot_take_all_connections(tmp_path: Path) -> None:
+    counter = LocalConnectionCounter(per_client=1, count_loopback=True)
+    async with SmtpService(tmp_path, per_client=counter) as service:
+        async with (
+            RawClient("127.0.0.1", service.port) as first,
+            RawClient("127.0.0.1", service.port) as second,
+        ):
+            assert (await first.reply()).startswith("220 ")
+            assert (await second.reply()).startswith("421 4.3.2 ")
+        await service.settled()
+        async with RawClient("127.0.0.1", service.port) as again:
+            assert (await again.reply()).startswith("220 ")
+
+
+async def _flood(client: RawClient) -> None:
+    while True:  # until the server stops reading, and then hangs up
+        await client.send(b"NOOP\r\n" * 5000)
+
+
+@on_uvloop
+async def test_a_client_that_never_reads_is_dropped(tmp_path: Path) -> None:
+    """Its replies must not pile up in our memory, nor hold the socket for ever."""
+    async with SmtpService(tmp_path, command_timeout_s=0.5, linger_s=0.3) as service:
+        async with RawClient("127.0.0.1", service.port) as client:
+            with pytest.raises(ConnectionError):
+                await _flood(client)
+            client.reset()
+        await service.settled()
+
+
+# Drain
+
+
+@on_uvloop
+async def test_drain_ends_idle_clients_and_lets_messages_finish(tmp_path: Path) -> None:
+    release = asyncio.Event()
+
+    async def wait(mail: Mail) -> Reply:
+        await release.wait()
+        return ACCEPTED
+
+    async with SmtpService(tmp_path) as service:
+        service.intake.answer = wait
+        async with (
+            RawClient("127.0.0.1", service.port) as idle,
+            RawClient("127.0.0.1", service.port) as between,
+            RawClient("127.0.0.1", service.port) as in_data,
+            RawClient("127.0.0.1", service.port) as in_intake,
+        ):
+            for client in (idle, between, in_data, in_intake):
+                await _ready(client)
+            await between.ask("MAIL FROM:<>")
+            for client in (in_data, in_intake):
+                await client.ask("MAIL FROM:<>")
+                await client.ask("RCPT TO:<anna@example.org>")
+                await client.ask("DATA")
+            await in_data.send(b"Subject: half\r\n")
+            await in_intake.send(b"whole\r\n.\r\n")
+            async with asyncio.timeout(5):
+                while not service.intake.mails:
+                    await asyncio.sleep(0.005)
+            drain = asyncio.create_task(service.server.drain(10))
+            for client in (idle, between):
+                assert (await client.reply()).startswith("421 4.3.2 ")
+                assert await client.rest() == b""
+            service.close_socket()
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", service.port)
+            await in_data.send(b"\r\nother half\r\n.\r\n")
+            release.set()
+            for client in (in_data, in_intake):
+                assert (await client.reply()).startswith("250 ")
+                assert (await client.reply()).startswith("421 4.3.2 ")
+                assert await client.rest() == b""
+            assert await drain == 0
+        assert sorted(service.intake.contents) == [
+            b"Subject: half\r\n\r\nother half\r\n",
+            b"whole\r\n",
+        ]
+
+
+@on_uvloop
+async def test_drain_cuts_off_who_takes_too_long(tmp_path: Path) -> None:
+    async with SmtpService(tmp_path) as service:
+        async with RawClient("127.0.0.1", service.port) as client:
+            await _ready(client)
+            await client.ask("MAIL FROM:<>")
+            await client.ask("RCPT TO:<anna@example.org>")
+            await client.ask("DATA")
+            await client.send(b"Subject: half\r\n")
+            assert await service.server.drain(0.1) == 1
+            assert await client.rest() == b""
+            await service.settled()
+        assert service.intake.mails == []
+
+
+@on_uvloop
+async def test_drain_leaves_the_queue_to_the_other_workers(tmp_path: Path) -> None:
+    """Two servers share one listening socket; when one stops, the other takes all new clients."""
+    async with SmtpService(tmp_path) as first:
+        (tmp_path / "second").mkdir()
+        async with SmtpService(tmp_path / "second", share=first.socket) as second:
+            assert await second.server.drain(1) == 0
+            for _ in range(5):
+                async with RawClient("127.0.0.1", first.port) as client:
+                    await _ready(client)
+                    assert (await client.transaction(b"x\r\n")).startswith("250")
+        (tmp_path / "second").rmdir()
+        assert len(first.intake.mails) == 5
+        assert second.intake.mails == []
+
+
+# Many at once
+
+
+@on_uvloop
+async def test_fifty_clients_at_once(tmp_path: Path) -> None:
+    async def deliver(number: int, port: int) -> None:
+        async with aiosmtplib.SMTP(hostname="127.0.0.1", port=port, timeout=30) as smtp:
+            for part in range(3):
+                message = email.message.EmailMessage()
+                message["Subject"] = f"{number}.{part}"
+                message.set_content(f"client {number}\n.\n" * (1 + 200 * part))
+                errors, reply = await smtp.sendmail(
+                    f"sender{number}@client.example",
+                    [f"user{number}@example.org", f"user{part}@example.org"],
+                    message.as_bytes(policy=email.policy.SMTP),
+                )
+                assert errors == {}
+                assert "(id " in reply
+
+    async with SmtpService(tmp_path) as service:
+        async with asyncio.TaskGroup() as group:
+            for number in range(50):
+                group.create_task(deliver(number, service.port))
+        mails = zip(service.intake.mails, service.intake.contents, strict=True)
+        found = {content.partition(b"\r\n")[0]: (mail, content) for mail, content in mails}
+        assert len(service.intake.mails) == len(found) == 150
+        for number in range(50):
+            for part in range(3):
+                mail, content = found[f"Subject: {number}.{part}".encode()]
+                assert mail.envelope.mail_from == f"sender{number}@client.example"
+                assert content.count(f"client {number}\r\n.\r\n".encode()) == 1 + 200 * part
+                wanted = dict.fromkeys([f"user{number}@example.org", f"user{part}@example.org"])
+                assert [each.key for each in mail.envelope.rcpt_to] == list(wanted)
+        assert len({mail.id for mail in service.intake.mails}) == 150
