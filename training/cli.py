@@ -38,7 +38,7 @@ _CONFIG = click.option(
 
 def commands() -> list[click.Command]:
     """Return the commands; the entry point ``schwamm.commands`` names this function."""
-    return [evaluate, jig, corpus]
+    return [evaluate, jig, corpus, train, model]
 
 
 @click.command()
@@ -142,6 +142,100 @@ def corpus_import(
     from training.cli_corpus import run_import  # noqa: PLC0415
 
     run_import(path=path, label=label, index=index, config=config, who=who, as_json=as_json)
+
+
+@click.command()
+@click.option(
+    "--corpus",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="An index file to learn from instead of the site's archive; may be given again.",
+)
+@_CONFIG
+@click.option(
+    "--from-nothing", is_flag=True, help="Do not begin with what the shipped model knows."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option(
+    "--progress/--no-progress",
+    default=None,
+    help="Show how far it is.  [default: on a terminal]",
+)
+def train(
+    *,
+    corpus: tuple[Path, ...],
+    config: Path | None,
+    from_nothing: bool,
+    as_json: bool,
+    progress: bool | None,
+) -> None:
+    """Make a candidate model from labelled mail and judge it; it does not serve before promoted."""
+    from training.cli_train import run_train  # noqa: PLC0415
+
+    run_train(
+        corpus=corpus,
+        config=config,
+        from_nothing=from_nothing,
+        as_json=as_json,
+        progress=progress,
+    )
+
+
+@click.group()
+def model() -> None:
+    """The models of this gateway and which one serves."""
+
+
+@model.command("list")
+@_CONFIG
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def model_list(*, config: Path | None, as_json: bool) -> None:
+    """List all models, the newest first."""
+    from training.cli_model import run_list  # noqa: PLC0415
+
+    run_list(config=config, as_json=as_json)
+
+
+@model.command("show")
+@click.argument("name", required=False)
+@_CONFIG
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def model_show(*, name: str | None, config: Path | None, as_json: bool) -> None:
+    """Show what a model is made of; without NAME the one that serves."""
+    from training.cli_model import run_show  # noqa: PLC0415
+
+    run_show(name, config=config, as_json=as_json)
+
+
+@model.command("verify")
+@click.argument("name", required=False)
+@_CONFIG
+def model_verify(*, name: str | None, config: Path | None) -> None:
+    """Check one model, or all, against their digests."""
+    from training.cli_model import run_verify  # noqa: PLC0415
+
+    run_verify(name, config=config)
+
+
+@model.command("promote")
+@click.argument("name")
+@_CONFIG
+@click.option("--force", is_flag=True, help="Also one that its gate refused.")
+def model_promote(*, name: str, config: Path | None, force: bool) -> None:
+    """Let a model serve; all workers take it up within seconds."""
+    from training.cli_model import run_promote  # noqa: PLC0415
+
+    run_promote(name, config=config, force=force)
+
+
+@model.command("rollback")
+@_CONFIG
+def model_rollback(*, config: Path | None) -> None:
+    """Let the model serve again that served before."""
+    from training.cli_model import run_rollback  # noqa: PLC0415
+
+    run_rollback(config=config)
 
 
 def _from_parent(ctx: click.Context, key: str) -> object:

@@ -100,17 +100,22 @@ def _evaluated(
     protocol: EvaluationProtocol,
     request: EvaluateRequest,
 ) -> Evaluation:
-    wanted = sys.stderr.isatty() if request.progress is None else request.progress
-    if not wanted:
-        return evaluate(corpus, tested, protocol)
     two_passes = protocol.kind is ProtocolKind.BATCH and tested.knows_nothing
-    with _progress(corpus.lines() * (2 if two_passes else 1)) as step:
+    wanted = sys.stderr.isatty() if request.progress is None else request.progress
+    total = corpus.lines() * (2 if two_passes else 1) if wanted else None
+    with progress_display(total, wanted=wanted) as step:
         return evaluate(corpus, tested, protocol, on_step=step)
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """Show messages done and the time left on standard error."""
+def progress_display(total: int | None, *, wanted: bool | None) -> Iterator[Callable[[], None]]:
+    """Show messages done and the time left on standard error; give what to call for each.
+
+    ``total`` is None where it is not known; ``wanted`` None means: on a terminal.
+    """
+    if not (sys.stderr.isatty() if wanted is None else wanted):
+        yield lambda: None
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.message import scan
+from models.message import ParsedMail, scan
 
 SKETCH_SIZE = 64
 _BANDS = 16
@@ -51,7 +51,11 @@ class Fingerprint:
 
 def fingerprint(raw: bytes) -> Fingerprint:
     """Return the fingerprint of a message; never raises on any bytes."""
-    mail = scan(raw)
+    return fingerprint_of(scan(raw))
+
+
+def fingerprint_of(mail: ParsedMail) -> Fingerprint:
+    """Return the fingerprint of a message that was parsed already."""
     text = mail.text[:_MAX_TEXT_CHARS]
     subject = mail.subject[:1000]
     prints = fingerprint_text(f"{subject}\n{text}")

@@ -1,0 +1,177 @@
+"""``schwamm train`` and ``schwamm model``: from labels to a serving model, and back."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from models.registry import Registry
+from training.cli import corpus, model, train
+from training.cli_model_history import History
+
+HAM_WORDS = [f"{a}{b}n" for a in "bdfgklmnprst" for b in "aeiou"]
+SPAM_WORDS = [f"{a}{b}x" for a in "bdfgklmnprst" for b in "aeiou"]
+
+
+def letter(seed: int, *, is_spam: bool) -> bytes:
+    chance = random.Random(seed)
+    words = " ".join(chance.choices(SPAM_WORDS if is_spam else HAM_WORDS, k=25))
+    stamp = f"Thu, {1 + seed // 24:02} Aug 2002 {seed % 24:02}:00:00 +0000"
+    return (
+        f"Received: from a by b; {stamp}\nFrom: p{seed}@example.org\n"
+        f"Subject: {words.split()[0]}\n\n{words}\n"
+    ).encode()
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mail")
+    lines = []
+    for number in range(480):
+        is_spam = number % 2 == 1
+        (folder / f"{number}.eml").write_bytes(letter(number, is_spam=is_spam))
+        lines.append(f"{'spam' if is_spam else 'ham'} {number}.eml\n")
+    (folder / "index").write_text("".join(lines))
+    return folder / "index"
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "gateway.toml"
+    path.write_text("")
+    return path
+
+
+def call(command, *arguments, config: Path):
+    words = [str(one) for one in (*arguments, "--config", config)]
+    return CliRunner().invoke(command, words)
+
+
+def models(config) -> Path:
+    return config.parent / "var" / "models"
+
+
+def listed(config):
+    done = call(model, "list", "--json", config=config)
+    assert done.exit_code == 0, done.stderr
+    return {row["model"]: row for row in map(json.loads, done.stdout.splitlines())}
+
+
+def trained(config, *arguments):
+    done = call(train, "--json", *arguments, config=config)
+    assert done.stdout, done.stderr
+    return done, json.loads(done.stdout)
+
+
+def test_labels_become_a_candidate_that_serves_only_when_promoted(index, config):
+    assert call(corpus, "import", "--index", index, config=config).exit_code == 0
+    done, told = trained(config)
+    assert done.exit_code == 0, done.stderr
+    assert told["gate_passed"] is True
+    assert told["reasons"] == []
+    assert (told["learned"], told["calibrated_on"], told["held_out"]) == (288, 72, 120)
+    assert told["candidate"]["roca_complement_percent"] == 0.0
+    name, baseline = told["model"], Registry(models(config)).pointed()
+    assert listed(config)[name]["serves"] is False
+    assert listed(config)[baseline]["serves"] is True
+
+    done = call(model, "promote", name, config=config)
+    assert done.exit_code == 0, done.stderr
+    serving = Registry(models(config)).current()
+    assert serving.model_id == name
+    assert serving.points_cap == 9.0
+    assert listed(config)[name]["gate_passed"] is True
+
+    done = call(model, "rollback", config=config)
+    assert done.exit_code == 0, done.stderr
+    assert Registry(models(config)).pointed() == baseline
+    assert [p.why for p in History(models(config)).promotions()] == ["promoted", "rollback"]
+    done = call(model, "rollback", config=config)
+    assert done.exit_code == 1
+    assert "nothing to go back to" in done.stderr
+
+
+def test_the_same_mail_gives_the_same_model(index, config, tmp_path):
+    _, first = trained(config, "--corpus", index)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "gateway.toml").write_text("")
+    _, second = trained(other / "gateway.toml", "--corpus", index)
+    assert first["model"] == second["model"]
+    _, third = trained(config, "--corpus", index, "--from-nothing")
+    assert third["model"] != first["model"]
+
+
+def test_a_candidate_that_its_gate_refused_needs_force(index, config, tmp_path):
+    few = tmp_path / "few"
+    lines = index.read_text().splitlines()[:160]
+    few.write_text("".join(f"{line.replace(' ', f' {index.parent}/')}\n" for line in lines))
+    done, told = trained(config, "--corpus", few)
+    assert done.exit_code == 1
+    assert told["reasons"][0].startswith("too little mail to judge by: 20 ham and 20 spam")
+    done = call(model, "promote", told["model"], config=config)
+    assert done.exit_code == 1
+    assert "did not pass its gate" in done.stderr
+    assert Registry(models(config)).pointed() != told["model"]
+    assert call(model, "promote", told["model"], "--force", config=config).exit_code == 0
+    assert Registry(models(config)).pointed() == told["model"]
+
+
+def test_mail_of_one_kind_makes_no_model(index, config, tmp_path):
+    ham = tmp_path / "ham"
+    lines = [line for line in index.read_text().splitlines() if line.startswith("ham")]
+    ham.write_text("".join(f"{line.replace(' ', f' {index.parent}/')}\n" for line in lines))
+    done = call(train, "--corpus", ham, config=config)
+    assert done.exit_code == 1
+    assert "no model can be made of this mail" in done.stderr
+    done = call(train, config=config)  # an empty archive
+    assert done.exit_code == 1
+    assert "no model can be made of this mail" in done.stderr
+    assert call(train, "--corpus", tmp_path / "gone", config=config).exit_code == 2
+
+
+def test_a_damaged_model_is_named_and_never_promoted(index, config):
+    _, told = trained(config, "--corpus", index)
+    name = told["model"]
+    done = call(model, "verify", config=config)
+    assert done.exit_code == 0
+    assert f"{name}: whole and untouched" in done.stdout
+    weights = models(config) / "bundles" / name / "weights.npy"
+    content = bytearray(weights.read_bytes())
+    content[-100] ^= 1
+    weights.chmod(0o644)
+    weights.write_bytes(content)
+    done = call(model, "verify", config=config)
+    assert done.exit_code == 1
+    assert "damaged or tampered with" in done.stderr
+    assert "whole and untouched" in done.stdout  # the others are still checked
+    assert call(model, "verify", name, config=config).exit_code == 1
+    before = Registry(models(config)).pointed()
+    done = call(model, "promote", name, config=config)
+    assert done.exit_code == 1
+    assert "damaged or tampered with" in done.stderr
+    assert Registry(models(config)).pointed() == before
+    assert not list(History(models(config)).promotions())
+    assert "damaged" in listed(config)[name]["problem"]
+    assert call(model, "promote", "../../etc", config=config).exit_code == 1
+
+
+def test_show_tells_what_a_model_is_made_of(index, config):
+    _, told = trained(config, "--corpus", index)
+    done = call(model, "show", told["model"], "--json", config=config)
+    shown = json.loads(done.stdout)
+    assert shown["origin"] == "site"
+    assert shown["metrics"]["gate_passed"] == 1.0
+    done = call(model, "show", config=config)
+    assert "origin: baseline" in done.stdout
+
+
+def test_a_torn_history_costs_one_step_only(index, config):
+    _, told = trained(config, "--corpus", index)
+    call(model, "promote", told["model"], config=config)
+    history = models(config) / "history.jsonl"
+    history.write_bytes(history.read_bytes() + b'{"v":1,"name":"site-\xff\n[]\n')
+    assert len(list(History(models(config)).promotions())) == 1
+    assert call(model, "rollback", config=config).exit_code == 0

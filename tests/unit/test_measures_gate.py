@@ -1,0 +1,75 @@
+"""The gate: who may serve, and what it says to who may not."""
+
+import numpy as np
+import pytest
+
+from training.cli_train_gate import MIN_HELD_OUT, judge
+from training.measures import NothingToMeasure
+
+LABELS = np.arange(1000) % 2 == 0  # 500 ham, 500 spam
+HAM, SPAM = np.flatnonzero(~LABELS), np.flatnonzero(LABELS)
+
+
+def scores(*, ham_errors: int = 0, spam_errors: int = 0, seed: int = 0):
+    random = np.random.default_rng(seed)
+    found = np.where(LABELS, 0.9, 0.1) + random.normal(size=1000) * 0.01
+    found[HAM[:ham_errors]] = 0.7
+    found[SPAM[:spam_errors]] = 0.3
+    return found
+
+
+def reasons(candidate, live, labels=LABELS):
+    result = judge(labels, candidate, live, threshold=0.5, resamples=200)
+    assert result.passed is not bool(result.reasons)
+    return result.reasons
+
+
+def test_an_equal_and_a_better_candidate_pass():
+    live = scores(ham_errors=5, spam_errors=20)
+    assert reasons(live, live) == ()
+    assert reasons(scores(ham_errors=2, spam_errors=3), live) == ()
+
+
+def test_one_more_ham_is_enough_to_refuse():
+    (reason,) = reasons(scores(ham_errors=3, spam_errors=5), scores(ham_errors=2, spam_errors=20))
+    assert reason.startswith("it costs ham: of 500 held-out ham the candidate catches 1 more")
+
+
+def test_more_missed_spam_refuses_only_beyond_chance():
+    live = scores(spam_errors=20)
+    assert reasons(scores(spam_errors=21), live) == ()
+    found = reasons(scores(spam_errors=90), live)
+    assert any("misses more spam: 14.00 percentage points" in reason for reason in found)
+
+
+def test_worse_ranks_refuse_where_no_threshold_shows_it():
+    live = scores()
+    candidate = live.copy()
+    candidate[HAM[:100]] = 0.45
+    candidate[SPAM[:100]] = 0.55
+    candidate[SPAM[100:250]] = 0.52
+    candidate[HAM[250:300]] = 0.49
+    assert reasons(candidate, live) == ()  # order is kept: no error at any threshold
+    candidate[SPAM[:100]] = 0.47
+    candidate[HAM[:100]] = 0.48
+    both = reasons(candidate, np.where(LABELS, live - 0.5, live - 0.9))
+    assert any("tells ham and spam apart less well" in reason for reason in both)
+
+
+def test_too_little_mail_is_no_proof():
+    few = np.concatenate([SPAM[:200], HAM[: MIN_HELD_OUT - 1]])
+    (reason,) = reasons(scores()[few], scores()[few], LABELS[few])
+    assert reason.startswith("too little mail to judge by: 49 ham and 200 spam")
+
+
+def test_without_a_serving_model_the_candidate_is_measured_alone():
+    result = judge(LABELS, scores(ham_errors=50), None, threshold=0.5)
+    assert result.passed
+    assert result.live is None
+    assert result.differences == {}
+    assert result.candidate.ham_misclassified_percent == 10.0
+
+
+def test_one_kind_of_mail_is_no_test():
+    with pytest.raises(NothingToMeasure):
+        judge(LABELS[HAM], scores()[HAM], None, threshold=0.5)
