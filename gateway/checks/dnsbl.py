@@ -76,7 +76,7 @@ class DnsblCheck:
         if known is None:
             # The first time both are asked at once, so that no client waits twice.
             health, outcome = await asyncio.gather(
-                self._health.learn(zone.zone), self._listed(zone, address, budget)
+                self._health.learn(zone.zone, budget), self._listed(zone, address, budget)
             )
         else:
             health = known

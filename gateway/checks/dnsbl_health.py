@@ -50,6 +50,11 @@ class ListHealth:
         """Whether its listings may not be believed. One that does not answer gives none anyway."""
         return self.state not in {ListState.OK, ListState.UNREACHABLE}
 
+    @property
+    def up(self) -> bool:
+        """Whether the list does its work; the availability fact."""
+        return self.state is ListState.OK
+
 
 OnHealth = Callable[[ListHealth], None]
 
@@ -108,9 +113,13 @@ class HealthBoard:
             self._start(zone)
         return known[1]
 
-    async def learn(self, zone: str) -> ListHealth:
-        """Wait for the first probe of a list; all who wait share it."""
-        return await asyncio.shield(self._start(zone))
+    async def learn(self, zone: str, budget: Budget) -> ListHealth:
+        """Wait for the first probe of a list, as long as the budget lasts; all waiters share it."""
+        try:
+            async with asyncio.timeout(budget.remaining_s):
+                return await asyncio.shield(self._start(zone))
+        except TimeoutError:
+            return ListHealth(zone=zone, state=ListState.UNREACHABLE, detail="timeout")
 
     async def aclose(self) -> None:
         """Stop the probes under way."""
@@ -129,9 +138,9 @@ class HealthBoard:
     async def _probe(self, zone: str) -> ListHealth:
         health = await probe(zone, self._resolver)
         before = self._known.get(zone)
-        well = health.state is ListState.OK
-        was_well = before is None or before[1].state is ListState.OK
-        self._known[zone] = (time.monotonic() + (_GOOD_FOR_S if well else _BAD_FOR_S), health)
-        if well != was_well and self._on_health is not None:
+        was_up = before is None or before[1].up
+        good_for_s = _GOOD_FOR_S if health.up else _BAD_FOR_S
+        self._known[zone] = (time.monotonic() + good_for_s, health)
+        if health.up != was_up and self._on_health is not None:
             self._on_health(health)
         return health

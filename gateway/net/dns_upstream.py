@@ -34,6 +34,9 @@ class Asker(Protocol):
     def mismatched(self, server: "Upstream") -> None:
         """A message with the right id came, but for another question; it was dropped."""
 
+    def case_lost(self, server: "Upstream") -> None:
+        """The question came back, but not in the letters' case that it was sent in."""
+
     def unreachable(self, server: "Upstream", cause: OSError) -> None:
         """The machine says that nothing listens there, or that there is no way to it."""
 
@@ -171,7 +174,10 @@ class Upstream:
         spelled, asker = found
         if not matches(message, spelled):
             self.mismatches += 1
-            asker.mismatched(self)
+            if matches(message.lower(), spelled.lower()):
+                asker.case_lost(self)
+            else:
+                asker.mismatched(self)
             return
         self._alive()
         asker.answered(self, message)
@@ -226,6 +232,9 @@ class _Probe:
 
     def mismatched(self, server: Upstream) -> None:
         """No sign of life: anyone could have sent it."""
+
+    def case_lost(self, server: Upstream) -> None:
+        """The root has no letters."""
 
     def unreachable(self, server: Upstream, cause: OSError) -> None:
         """Nobody there: no need to wait for the timer."""

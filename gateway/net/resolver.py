@@ -32,7 +32,6 @@ from gateway.net.dns_wire import (
     make_question,
     matches,
     query_message,
-    randomise_case,
     read_response,
 )
 from gateway.settings import DnsSettings
@@ -66,6 +65,7 @@ class DnsResolver:
         self._timeout_s = timeout_s
         self._cache = DnsCache(cache_entries, clock or SystemClock())
         self._on_availability = on_availability
+        self._closed = False
         self._upstreams: list[Upstream] = []
         self._lookups: dict[Key, _Lookup] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,6 +84,8 @@ class DnsResolver:
             return kept
         lookup = self._lookups.get(key)
         if lookup is None:
+            if self._closed:
+                raise NoServerError("the resolver is closed")
             budget.spend()
             lookup = self._lookups[key] = _Lookup(self, question)
             lookup.start()
@@ -91,6 +93,7 @@ class DnsResolver:
 
     async def aclose(self) -> None:
         """Give back sockets and timers; whoever still waits hears ``NoServerError``."""
+        self._closed = True
         for lookup in list(self._lookups.values()):
             lookup.fail(NoServerError("the resolver is closed"))
         for task in list(self._tasks):
@@ -122,7 +125,7 @@ class DnsResolver:
         return answer
 
     def over_tcp(self, lookup: "_Lookup", upstream: Upstream) -> None:
-        """Ask again over TCP because the answer did not fit (RFC 7766)."""
+        """Ask again over TCP: the answer did not fit (RFC 7766) or may be forged."""
         task = asyncio.get_running_loop().create_task(self._over_tcp(lookup, upstream))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -212,9 +215,7 @@ class _Lookup:
             self._try_elsewhere(error)
             return
         if response.truncated:
-            self._stop_timer()
-            self._forget_tries()
-            self._resolver.over_tcp(self, server)
+            self._over_tcp(server)
             return
         self.take(server, response)
 
@@ -222,6 +223,10 @@ class _Lookup:
         """Somebody answered something else: keep waiting for the right answer, but remember."""
         del server
         self._mismatched = True
+
+    def case_lost(self, server: Upstream) -> None:
+        """A forger's guess, or a server that does not copy the question: TCP tells them apart."""
+        self._over_tcp(server)
 
     def unreachable(self, server: Upstream, cause: OSError) -> None:
         """Nobody there: the next try need not wait for the timer."""
@@ -275,6 +280,11 @@ class _Lookup:
                 waiter.set_exception(type(outcome)(*outcome.args))
         self._waiters.clear()
 
+    def _over_tcp(self, server: Upstream) -> None:
+        self._stop_timer()
+        self._forget_tries()
+        self._resolver.over_tcp(self, server)
+
     def _forget_tries(self) -> None:
         for upstream, query_id in self._sent:
             upstream.forget(query_id)
@@ -293,8 +303,7 @@ def _expire(waiter: asyncio.Future[Answer]) -> None:
 
 async def _ask_over_tcp(address: tuple[str, int], question: Question) -> Response:
     """One question over a connection of its own (RFC 1035 §4.2.2)."""
-    spelled = randomise_case(question.wire)
-    message = query_message(0, spelled)  # a connection needs no id to tell answers apart
+    message = query_message(0, question.wire)  # nobody guesses his way into a connection
     reader, writer = await asyncio.open_connection(*address)
     try:
         writer.write(struct.pack("!H", len(message)) + message)
@@ -302,7 +311,7 @@ async def _ask_over_tcp(address: tuple[str, int], question: Question) -> Respons
         answer = await reader.readexactly(size)
     finally:
         writer.close()
-    if not matches(answer, spelled):
+    if not matches(answer, question.wire):
         raise MalformedAnswerError(f"{address[0]} answers other questions over TCP")
     response = read_response(answer, question)
     if response.truncated:

@@ -32,7 +32,7 @@ class Fault(Enum):
     SILENT = auto()
     WRONG_ID = auto()
     WRONG_QUESTION = auto()
-    WRONG_CASE = auto()  # the question in lower case: what a forger without luck sends
+    WRONG_CASE = auto()  # over UDP the question comes back in lower case
     GARBAGE = auto()  # the right header and question, then nonsense
     TRUNCATED = auto()  # over UDP; over TCP in full
     ALWAYS_TRUNCATED = auto()
@@ -211,8 +211,9 @@ class FakeDns:
         wire = answer.to_wire(max_size=65_535)
         if fault is Fault.GARBAGE:
             return wire[:6] + struct.pack("!3H", 3, 0, 0) + wire[12:] + b"\xc0\xff\xff\xff" * 3
-        if fault is Fault.WRONG_CASE:
-            return wire.lower()
+        if fault is Fault.WRONG_CASE and udp:
+            end = 12 + len(query.question[0].name.to_wire())
+            return wire[:12] + wire[12:end].lower() + wire[end:]
         return wire
 
     def _fill(self, answer: dns.message.Message) -> None:

@@ -103,7 +103,6 @@ async def test_a_name_that_does_not_exist_is_an_answer_and_kept_as_long_as_its_s
         (Fault.SILENT, DnsTimeoutError),
         (Fault.WRONG_ID, DnsTimeoutError),
         (Fault.WRONG_QUESTION, MalformedAnswerError),
-        (Fault.WRONG_CASE, MalformedAnswerError),
         (Fault.GARBAGE, MalformedAnswerError),
         (Fault.LOOP, MalformedAnswerError),
         (Fault.ALWAYS_TRUNCATED, MalformedAnswerError),
@@ -128,6 +127,26 @@ async def test_what_does_not_fit_a_datagram_comes_over_tcp() -> None:
         answer = await resolver.query("many.example", "A", Budget(5))
     assert sorted(answer.records) == sorted(many)
     assert [asked.transport for asked in server.asked] == ["udp", "tcp"]
+
+
+async def test_a_server_that_spells_the_question_anew_is_asked_over_tcp() -> None:
+    faults = {"mail.example": Fault.WRONG_CASE}
+    async with FakeDns(RECORDS, faults=faults) as server, resolving(server) as resolver:
+        answer = await resolver.query("mail.example", "A", Budget(5))
+        assert resolver._upstreams[0].mismatches == 1
+    assert sorted(answer.records) == BOTH
+    assert [asked.transport for asked in server.asked] == ["udp", "tcp"]
+
+
+async def test_a_closed_resolver_asks_nobody() -> None:
+    async with FakeDns(RECORDS, faults={"mail.example": Fault.SILENT}) as server:
+        async with resolving(server) as resolver:
+            waiting = asyncio.ensure_future(resolver.query("mail.example", "A", Budget(5)))
+            await _until(lambda: server.count("mail.example"))
+        with pytest.raises(NoServerError):
+            await waiting
+        assert type(await failure_of(resolver, "example", "MX")) is NoServerError
+    assert [asked.name for asked in server.asked] == ["mail.example"]
 
 
 async def test_the_same_question_of_many_mails_is_sent_once() -> None:
