@@ -85,11 +85,12 @@ def pruned(learner: OnlineFilter, examples: Iterable[Example]) -> OnlineFilter:
     met = np.zeros(SPACE, np.int32)
     for example in examples:
         met[Features.from_bytes(example.stored).indices] += 1
-    heaviness = np.abs(learner.second.weights) * np.sqrt(met)
-    heaviness[:LEXICAL] = 0.0
-    lightest = np.partition(heaviness, -KEPT_PATTERNS)[-KEPT_PATTERNS]
-    kept = (met >= MIN_MESSAGES) & (heaviness >= max(lightest, 1.0))
-    kept[:LEXICAL] = met[:LEXICAL] >= MIN_MESSAGES
+    kept = met >= MIN_MESSAGES
+    patterns = np.flatnonzero(kept[LEXICAL:]) + LEXICAL
+    heaviness = np.abs(learner.second.weights[patterns]) * np.sqrt(met[patterns])
+    if len(patterns) > KEPT_PATTERNS:
+        lightest = np.partition(heaviness, -KEPT_PATTERNS)[-KEPT_PATTERNS]
+        kept[patterns] = heaviness >= lightest
     learner.second.weights[~kept] = 0
     learner.second.energy[~kept] = 0
     learner.counts.ham[~kept[:LEXICAL]] = 0
