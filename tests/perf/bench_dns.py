@@ -1,8 +1,9 @@
 """CPU time of one DNS query: ours against dnspython's asynchronous resolver.
 
 Both ask the same server, a small responder in a process of its own that answers at once, for names
-they have not asked before, one after the other and ten at a time. Printed is this process's CPU
-time per query: sockets, event loop, encoding, reading. Run: ``python -m tests.perf.bench_dns``.
+they have not asked before, one after the other and ten at a time; then our check asks two block
+lists about clients it does not know. Printed is this process's CPU time: sockets, event loop,
+encoding, reading. Run: ``python -m tests.perf.bench_dns``.
 """
 
 import asyncio
@@ -17,23 +18,24 @@ import dns.asyncresolver
 import dns.resolver
 import uvloop
 
+from gateway.checks.dnsbl import DnsblCheck, DnsblZone
 from gateway.core.dns import Budget
+from gateway.core.verdict import Status
 from gateway.net.resolver import DnsResolver
 
 _LISTED = bytes.fromhex("c00c000100010000003c00047f000002")
 
 
 def _respond(pipe: Connection) -> None:
-    """Answer A queries: every second name is listed, the others do not exist."""
+    """Answer A queries: even first labels and the test entry are listed, others do not exist."""
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind(("127.0.0.1", 0))
     pipe.send(server.getsockname()[1])
-    turn = 0
     while True:
         query, peer = server.recvfrom(4096)
         end = query.index(b"\0", 12) + 5
-        turn += 1
-        if turn % 2:
+        loopback = b"\x03127\x02bl" in query and not query[12:].startswith(b"\x012\x010\x010")
+        if query[12 + query[12]] % 2 == 0 and not loopback:
             answer = query[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + query[12:end] + _LISTED
         else:
             soa = bytes.fromhex("00000600010000003c0016") + bytes(2) + bytes(20)
@@ -52,6 +54,27 @@ async def _ours(port: int, names: list[str], together: int) -> float:
         await resolver.query(name, "A", Budget(5.0))
 
     spent = await _timed(ask, names, together)
+    await resolver.aclose()
+    return spent
+
+
+async def _clients(port: int, count: int) -> float:
+    resolver = DnsResolver([f"127.0.0.1:{port}"])
+    codes = {"127.0.0.2": "DNSBL_BENCH"}
+    lists = [DnsblZone(zone=f"bl.{zone}.example", codes=codes) for zone in ("one", "two")]
+    check = DnsblCheck(lists, resolver)
+
+    async def ask(ip: str) -> None:
+        for outcome in await check.examine_client(ip, Budget(5.0)):
+            if outcome.status is Status.ERROR:
+                raise RuntimeError(outcome.error)
+
+    await ask("8.9.9.9")
+    started = time.process_time()
+    for turn in range(count):
+        await ask(f"8.8.{turn // 250}.{turn % 250}")
+    spent = (time.process_time() - started) / count * 1000
+    await check.aclose()
     await resolver.aclose()
     return spent
 
@@ -94,6 +117,7 @@ def main() -> int:
                     label = f"{loop_name[0]}{together}{name[0]}"
                     spent = run(measure(port, _names(2000, label), together))
                     print(f"{loop_name:8} {name:10} {together:9} {spent:17.3f}")
+            print(f"{loop_name:8} a client on two lists {run(_clients(port, 2000)):15.3f}")
     finally:
         process.terminate()
         process.join()
