@@ -34,7 +34,9 @@ def _respond(pipe: Connection) -> None:
     while True:
         query, peer = server.recvfrom(4096)
         end = query.index(b"\0", 12) + 5
-        loopback = b"\x03127\x02bl" in query and not query[12:].startswith(b"\x012\x010\x010")
+        loopback = b"\x03127\x02bl" in query.lower() and not query[12:].startswith(
+            b"\x012\x010\x010"
+        )
         if query[12 + query[12]] % 2 == 0 and not loopback:
             answer = query[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + query[12:end] + _LISTED
         else:
