@@ -48,6 +48,7 @@ class Conversation(Wire, Generic[F]):
         self._transaction: Transaction | None = None
         self._errors = 0
         self._refused_recipients = 0
+        self._commands = 0  # since the last message
         self._suspicious = False  # a DATA was refused: its body may be under way
         self._leaving = False
         self._ends_at = loop.time() + service.limits.session_timeout_s
@@ -93,11 +94,12 @@ class Conversation(Wire, Generic[F]):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Count the connection out, once."""
-        if not self._lost:
-            self._service.counts.open -= 1
+        first = not self._lost
+        super().connection_lost(error)
+        if first:
             if self._counted_ip:
                 self._service.per_client.leave(self._counted_ip)
-        super().connection_lost(error)
+            self._service.closed()
 
     def abort(self) -> None:
         """Drop the connection; an intake under way runs on."""
@@ -122,6 +124,8 @@ class Conversation(Wire, Generic[F]):
             farewell = end.reply
             lingers = farewell is not answers.SHUTTING_DOWN
             self._service.counts.timeouts += farewell is answers.TIMED_OUT
+            if farewell is not None:
+                self._service.log.info("smtp_hung_up", reply=str(farewell), **self._names())
         except asyncio.CancelledError:
             lingers = False
             self.abort()
@@ -143,6 +147,9 @@ class Conversation(Wire, Generic[F]):
         line = await self.read_line(deadline)
         if self._service.draining:
             raise EndedError(answers.SHUTTING_DOWN)
+        self._commands += 1
+        if self._commands > self._limits.max_commands_without_mail:
+            raise EndedError(answers.TOO_MANY_ERRORS)
         verb, _, argument = line.partition(b" ")
         verb = verb.upper()
         name = _VERBS.get(verb)

@@ -21,7 +21,9 @@ class Limits:
 
     ``max_line_bytes``: RFC 5321 §4.5.3.1.6 asks for 1,000; good mail has longer lines (24 of 6,046
     in SpamAssassin's corpus, the longest above 16 KiB), so they are taken and passed on up to this
-    cap. ``intake_timeout_s`` ends before the client's own 10 minutes (RFC 5321 §4.5.3.2.6).
+    cap. ``max_commands_without_mail`` bounds what is no mistake, costs us work and brings nothing:
+    endless NOOP, RSET, or recipients above the limit. ``intake_timeout_s`` ends before the client's
+    own 10 minutes (RFC 5321 §4.5.3.2.6).
     """
 
     max_message_bytes: int
@@ -40,6 +42,7 @@ class Limits:
     max_line_bytes: int = MAX_LINE_BYTES
     intake_timeout_s: float = 540.0
     handshake_timeout_s: float = 60.0
+    max_commands_without_mail: int = 2000
     linger_s: float = 2.0
     linger_bytes: int = 1024 * 1024
     connections_per_client: int = 100

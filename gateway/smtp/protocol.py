@@ -125,7 +125,10 @@ class SmtpConnection(Conversation[F]):
         self._suspicious = True
         if self.pending:
             raise EndedError(reply)
-        self._refuse(reply)
+        if reply.transient:  # no mistake of the client
+            self._answer(reply)
+        else:
+            self._refuse(reply)
 
     async def _receive(self, transaction: Transaction, body: Body) -> Reply:
         self.say(answers.START_DATA)
@@ -139,6 +142,8 @@ class SmtpConnection(Conversation[F]):
             self._service.counts.refused_data += 1
             self._service.log.info("smtp_data_refused", reply=str(flaw), **self._names())
             return flaw
+        if self._lost:  # it cannot hear us and will send again: one copy is enough
+            raise EndedError
         try:
             content, sha256 = await body.finish()
             return await self._take(transaction, content, sha256)
@@ -161,6 +166,7 @@ class SmtpConnection(Conversation[F]):
             content=content,
             sha256=sha256,
         )
+        self._commands = 0
         service.counts.messages += 1
         service.counts.message_bytes += len(content)
         async with asyncio.timeout(self._limits.intake_timeout_s):

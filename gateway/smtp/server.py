@@ -57,7 +57,7 @@ class SmtpServer(Generic[F]):
         service.on_idle = idle.set
         for connection in list(service.connections):
             connection.begin_drain()
-        if service.connections:
+        if not service.idle:
             try:
                 async with asyncio.timeout(timeout_s):
                     await idle.wait()

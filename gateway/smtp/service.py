@@ -55,7 +55,7 @@ class Service(Generic[F]):
     counts: Counts = field(default_factory=Counts)
     draining: bool = False
     connections: "set[Conversation[F]]" = field(default_factory=set)
-    on_idle: Callable[[], None] | None = None  # told when the last connection is gone
+    on_idle: Callable[[], None] | None = None  # told when nothing is open or under way
     greeting: bytes = b""
     hello: bytes = b""
     ehlo: bytes = b""
@@ -70,9 +70,23 @@ class Service(Generic[F]):
         self.ehlo_with_tls = _ehlo(host, [*words, "STARTTLS", "ENHANCEDSTATUSCODES"])
 
     def gone(self, connection: "Conversation[F]") -> None:
-        """A connection is closed and its handler has ended."""
+        """A connection's handler has ended; its last words may still be on their way."""
         self.connections.discard(connection)
-        if not self.connections and self.on_idle is not None:
+        self.look_idle()
+
+    def closed(self) -> None:
+        """A connection is closed."""
+        self.counts.open -= 1
+        self.look_idle()
+
+    @property
+    def idle(self) -> bool:
+        """No connection is open, and no intake of a client that left is under way."""
+        return not self.connections and not self.counts.open
+
+    def look_idle(self) -> None:
+        """Tell who waits for it that the service is idle."""
+        if self.on_idle is not None and self.idle:
             self.on_idle()
 
 

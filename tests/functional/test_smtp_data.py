@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import mmap
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -12,6 +13,7 @@ import pytest
 
 from gateway.core.mail import Mail
 from gateway.core.reply import ACCEPTED, Reply
+from gateway.smtp.body import Body
 from gateway.smtp.limits import WINDOW_BYTES
 from tests.fakes.smtp_client import RawClient
 from tests.fakes.smtp_service import SmtpService, on_uvloop
@@ -226,3 +228,33 @@ async def test_going_away_after_the_dot_does_not_cancel_the_intake(
                 assert (await client.rest()).startswith(b"250 2.0.0 ")
             await service.settled()
         assert service.intake.finished == 1
+
+
+@on_uvloop
+async def test_a_message_of_a_client_that_is_gone_before_it_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It never heard a reply and will send again: taking this one too would make two."""
+    writing, go_on = threading.Event(), threading.Event()
+    write = Body._write
+
+    def slow_disk(body: Body, block: bytearray) -> None:
+        writing.set()
+        assert go_on.wait(10)
+        write(body, block)
+
+    monkeypatch.setattr(Body, "_write", slow_disk)
+    content = _LINE * (2 * WINDOW_BYTES // len(_LINE))
+    async with SmtpService(tmp_path, spill_bytes=WINDOW_BYTES) as service:
+        async with RawClient("127.0.0.1", service.port) as client:
+            assert (await _start_data(client)).startswith("354")
+            await client.send(content + b".\r\n")
+            await asyncio.to_thread(writing.wait, 10)
+            await asyncio.sleep(0.1)  # the rest arrives meanwhile
+            client.reset()
+            async with asyncio.timeout(5):
+                while service.server.counts.open:
+                    await asyncio.sleep(0.005)
+            go_on.set()
+            await service.settled()
+        assert service.intake.mails == []
