@@ -112,6 +112,10 @@ def decode_checked(data: bytes, label: str | None) -> tuple[str, bool]:
 
 def _decode_believing(data: bytes, codec: str) -> str | None:
     """Decode with ``codec``, or return None where too much of the text breaks."""
+    if codec == "utf-7":
+        # The only codec here that lets lone surrogates through, which nothing can encode again.
+        text = data.decode(codec, "replace")
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     try:
         return data.decode(codec)
     except (UnicodeError, ValueError):

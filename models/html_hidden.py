@@ -94,7 +94,7 @@ _HIDDEN_ATTRIBUTE = re.compile(r"(?:^|\s)hidden(?=\s|=|/|$)", re.IGNORECASE)
 _QUOTED = re.compile(r"""=\s*+(?:"[^"]*+"?|'[^']*+'?)""")
 _WHITESPACE = {ord(char): None for char in " \t\r\n\f"}
 ATTRIBUTES_JOINER = "\1"
-"""Stands between the attributes of two tags when they are looked through together."""
+"""Stands in front of the attributes of each tag when they are looked through together."""
 
 
 def compact_style(attributes: str) -> str:

@@ -131,6 +131,7 @@ class PartTree:
                 position = hit + len(needle)
             elif found and hit < found[-1].next_start and not delimiter.closing:
                 found[-1] = delimiter  # no part lies between two delimiters in a row
+                self._candidates -= 1
                 position = delimiter.next_start - 1
             else:
                 found.append(delimiter)

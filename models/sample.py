@@ -11,7 +11,7 @@ def allot(sizes: list[int], budget: int) -> list[int]:
         return list(sizes)
     shares = [0] * len(sizes)
     for index in (0, -1):
-        shares[index] = min(sizes[index], max(budget // 4, 1))
+        shares[index] = min(sizes[index], budget // 4)
     left = budget - sum(shares)
     by_need = sorted(range(len(sizes)), key=lambda index: sizes[index] - shares[index])
     for served, index in enumerate(by_need):

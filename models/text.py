@@ -88,7 +88,7 @@ class _Reader:
                 self._html(_resynchronised(text) if start else text)
             else:
                 collect_plain_links(text, self._links)
-                self._texts.append(text)
+                self._texts.append(text.replace("\r\n", "\n") if "\r" in text else text)
 
     def _decoded(self, body: Body, start: int, end: int) -> bytes:
         encoded = body.encoded(start, end)
