@@ -61,12 +61,12 @@ def run_evaluate(request: EvaluateRequest) -> None:
         raise click.ClickException(str(error)) from error
     except NothingToMeasure as error:
         raise click.ClickException(f"{corpus.index}: {error}") from error
-    if request.report is not None:
-        _write_report(request.report, evaluation, request.language)
     if request.as_json:
         click.echo(json.dumps(evaluation.as_json()))
     else:
         _print(evaluation)
+    if request.report is not None:
+        _write_report(request.report, evaluation, request.language)
 
 
 def _protocol(text: str) -> EvaluationProtocol:
@@ -139,6 +139,8 @@ def progress_display(total: int | None, *, wanted: bool | None) -> Iterator[Call
 
 
 def _write_report(path: Path, evaluation: Evaluation, language: str) -> None:
+    if not evaluation.measures.complete():
+        raise click.ClickException("a report needs mail of both kinds, ham and spam")
     # Matplotlib takes a second to import and writes a cache: only a report needs it.
     from training.report import html_report  # noqa: PLC0415
 
@@ -156,7 +158,9 @@ def _print(evaluation: Evaluation) -> None:
     table.add_column("95% interval", justify="right")
     values = evaluation.measures.as_dict()
     for name in MEASURE_NAMES:
-        interval = evaluation.intervals[name]
+        if (interval := evaluation.intervals.get(name)) is None:
+            table.add_row(ENGLISH[name], "", "needs both kinds")
+            continue
         table.add_row(
             ENGLISH[name], f"{values[name]:.3f}", f"{interval.low:.3f} to {interval.high:.3f}"
         )
@@ -168,6 +172,7 @@ def _print(evaluation: Evaluation) -> None:
         f"{run.learned} learned, {evaluation.skipped} skipped; {run.seconds:.1f} s, "
         f"{len(run.scores) / max(run.seconds, 1e-9):.0f} messages a second",
         highlight=False,
+        soft_wrap=True,
     )
     if evaluation.note:
         console.print(evaluation.note, highlight=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,8 +13,8 @@ import numpy as np
 from models.mailboxes.message import OnProblem
 from training.corpus import CorpusMessage, CorpusProblem, read_index, read_index_entries
 from training.dedup import Fingerprint, campaigns, fingerprint
-from training.measures import Measures, measure
-from training.measures_bootstrap import Interval, intervals
+from training.measures import Measures, measure, measure_one_kind
+from training.measures_bootstrap import Interval, intervals, intervals_of_one_kind
 from training.protocols import (
     EvaluationProtocol,
     LabelledStream,
@@ -58,9 +59,15 @@ class Evaluation:
     note: str = ""
 
     def as_json(self) -> dict[str, object]:
-        """Return the contract's keys, and after them what else is worth keeping."""
+        """Return the contract's keys, and after them what else is worth keeping.
+
+        A measure that needs both kinds of mail is None where there was only one.
+        """
         return {
-            **self.measures.as_dict(),
+            **{
+                name: None if math.isnan(value) else value
+                for name, value in self.measures.as_dict().items()
+            },
             "messages": len(self.run.scores),
             "seconds": round(self.run.seconds, 3),
             "ham": int((~self.run.is_spam).sum()),
@@ -118,7 +125,7 @@ def evaluate(
     A filter that knows nothing has nothing to show in a batch: it is then trained on the earlier
     half by time of arrival, campaigns kept whole, and tested on the later half.
 
-    Raises NothingToMeasure without ham or without spam among the scored messages.
+    Mail of one kind gives its one error rate. Raises NothingToMeasure without any mail.
     """
     note = ""
     stream: LabelledStream = corpus.stream()
@@ -133,16 +140,25 @@ def evaluate(
         explain=tested.explain,
         on_step=on_step,
     )
-    labels, scores = run.is_spam, run.scores
+    measures, found = _measured(run, resamples)
     return Evaluation(
         filter_name=tested.name,
         protocol=protocol,
         run=run,
-        measures=measure(labels, scores, threshold=tested.threshold),
-        intervals=intervals(labels, scores, threshold=tested.threshold, resamples=resamples),
+        measures=measures,
+        intervals=found,
         skipped=corpus.skipped,
         note=note,
     )
+
+
+def _measured(run: Run, resamples: int) -> tuple[Measures, dict[str, Interval]]:
+    labels, scores, threshold = run.is_spam, run.scores, run.threshold
+    if labels.any() and not labels.all():
+        found = intervals(labels, scores, threshold=threshold, resamples=resamples)
+        return measure(labels, scores, threshold=threshold), found
+    measures = measure_one_kind(labels, scores, threshold=threshold)
+    return measures, intervals_of_one_kind(measures, len(scores))
 
 
 def _trained_on_earlier_half(

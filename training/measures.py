@@ -41,6 +41,7 @@ class Measures:
     half). ``lam_percent``: the two error rates averaged on the logistic scale.
     ``spam_missed_percent_at_ham_0_1_percent``: spam not caught by the lowest threshold that calls
     at most 0.1% of the ham spam; a ham and a spam with the same score stay on the same side.
+    What needs both kinds of mail is NaN where there was only one.
     """
 
     roca_complement_percent: float
@@ -53,6 +54,10 @@ class Measures:
         """Return the measures under the names of the command line's contract."""
         return {name: getattr(self, name) for name in MEASURE_NAMES}
 
+    def complete(self) -> bool:
+        """Whether there was mail of both kinds."""
+        return not any(math.isnan(value) for value in self.as_dict().values())
+
 
 def measure(is_spam: BoolArray, scores: FloatArray, *, threshold: float = 0.5) -> Measures:
     """Compute all measures for scored messages; a score of ``threshold`` or more means spam.
@@ -61,6 +66,25 @@ def measure(is_spam: BoolArray, scores: FloatArray, *, threshold: float = 0.5) -
     """
     ranked = RankedScores(is_spam, scores, threshold=threshold)
     return ranked.measure(np.ones(ranked.ham, np.int64), np.ones(ranked.spam, np.int64))
+
+
+def measure_one_kind(is_spam: BoolArray, scores: FloatArray, *, threshold: float = 0.5) -> Measures:
+    """Return the one error rate that mail of one kind can tell; the rest is NaN.
+
+    Raises NothingToMeasure without any mail.
+    """
+    if not len(scores):
+        raise NothingToMeasure("there is no mail to measure on")
+    unknown = float("nan")
+    called_spam = 100.0 * float((scores >= threshold).mean())
+    all_spam = bool(is_spam[0])
+    return Measures(
+        roca_complement_percent=unknown,
+        ham_misclassified_percent=unknown if all_spam else called_spam,
+        spam_misclassified_percent=100.0 - called_spam if all_spam else unknown,
+        lam_percent=unknown,
+        spam_missed_percent_at_ham_0_1_percent=unknown,
+    )
 
 
 class RankedScores:

@@ -14,7 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.measures import MEASURE_NAMES, BoolArray, FloatArray, IntArray, RankedScores
+from training.measures import (
+    MEASURE_NAMES,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Measures,
+    RankedScores,
+)
 
 DEFAULT_RESAMPLES = 1000
 _PROPORTIONS = {
@@ -64,8 +71,15 @@ def intervals(
     totals = {"ham": ranked.ham, "spam": ranked.spam}
     whole = ranked.measure(np.ones(ranked.ham, np.int64), np.ones(ranked.spam, np.int64))
     for name, kind in _PROPORTIONS.items():
-        found[name] = _wilson(getattr(whole, name) / 100.0, totals[kind])
+        found[name] = wilson_interval(getattr(whole, name) / 100.0, totals[kind])
     return found
+
+
+def intervals_of_one_kind(measures: Measures, messages: int) -> dict[str, Interval]:
+    """Return the interval of the error rate that ``measure_one_kind`` found."""
+    rates = measures.as_dict()
+    known = {name: rates[name] for name in _PROPORTIONS if not math.isnan(rates[name])}
+    return {name: wilson_interval(rate / 100.0, messages) for name, rate in known.items()}
 
 
 def paired_differences(
@@ -116,8 +130,8 @@ def _percentiles(drawn: FloatArray) -> list[Interval]:
     return [Interval(low=float(a), high=float(b)) for a, b in zip(low, high, strict=True)]
 
 
-def _wilson(rate: float, total: int) -> Interval:
-    """E. B. Wilson's score interval for a proportion, in percent."""
+def wilson_interval(rate: float, total: int) -> Interval:
+    """Return E. B. Wilson's score interval (1927) for a proportion of ``total``, in percent."""
     z2 = _Z_95 * _Z_95
     middle = rate + z2 / (2.0 * total)
     spread = _Z_95 * math.sqrt(rate * (1.0 - rate) / total + z2 / (4.0 * total * total))

@@ -254,10 +254,29 @@ def test_bad_usage_and_failure_have_their_exit_codes(index, tmp_path):
     done = call("--index", index, "--model", tmp_path / "gone")
     assert done.exit_code == 1
     assert done.stderr.startswith("Error: model: ")
-    index.write_text("ham 0.eml\n")
+    index.write_text("ham gone.eml\n")
     done = call("--index", index, "--model", "none", "--protocol", "online")
     assert done.exit_code == 1
-    assert "at least one ham and one spam" in done.stderr
+    assert "there is no mail to measure on" in done.stderr
+
+
+@pytest.mark.parametrize(("kind", "known"), [("ham", "ham_misclassified_percent"),
+                                             ("spam", "spam_misclassified_percent")])  # fmt: skip
+def test_mail_of_one_kind_gives_its_own_error_rate(index, tmp_path, kind, known):
+    lines = [line for line in index.read_text().splitlines() if line.startswith(kind)]
+    index.write_text("\n".join(lines))
+    arguments = ("--index", index, "--model", "none", "--protocol", "online")
+    done = call(*arguments, "--json")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["messages"] == len(lines)
+    assert list(found["intervals_95"]) == [known]
+    assert [name for name in MEASURE_NAMES if found[name] is not None] == [known]
+    assert "needs both kinds" in call(*arguments).stdout
+    done = call(*arguments, "--json", "--report", tmp_path / "report.html")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["messages"] == len(lines)
+    assert "a report needs mail of both kinds" in done.stderr
 
 
 def test_a_corpus_folder_stands_for_its_index(index):

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from training.measures import MEASURE_NAMES, NothingToMeasure, RankedScores, lam_percent, measure
-from training.measures_bootstrap import intervals, paired_differences
+from training.measures import (
+    MEASURE_NAMES,
+    NothingToMeasure,
+    RankedScores,
+    lam_percent,
+    measure,
+    measure_one_kind,
+)
+from training.measures_bootstrap import intervals, intervals_of_one_kind, paired_differences
 
 RANDOM = np.random.default_rng
 
@@ -105,6 +112,20 @@ def test_extreme_scores_keep_their_order():
 def test_one_class_alone_cannot_be_measured(labels):
     with pytest.raises(NothingToMeasure):
         measure(np.array(labels, dtype=bool), np.zeros(len(labels)))
+
+
+def test_mail_of_one_kind_tells_one_rate():
+    scores = np.array([0.1, 0.2, 0.5, 0.9])
+    ham = measure_one_kind(np.zeros(4, dtype=bool), scores)
+    assert ham.ham_misclassified_percent == 50.0
+    assert math.isnan(ham.spam_misclassified_percent)
+    assert not ham.complete()
+    assert intervals_of_one_kind(ham, 4).keys() == {"ham_misclassified_percent"}
+    spam = measure_one_kind(np.ones(4, dtype=bool), scores, threshold=0.6)
+    assert spam.spam_misclassified_percent == 75.0
+    assert math.isnan(spam.ham_misclassified_percent)
+    with pytest.raises(NothingToMeasure):
+        measure_one_kind(np.array([], dtype=bool), np.array([]))
 
 
 def test_what_is_no_number_is_refused():
