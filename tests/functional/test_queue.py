@@ -266,14 +266,14 @@ async def test_a_destination_that_hangs_delays_no_other() -> None:
 
 
 async def test_time_in_the_queue_ends_with_the_admin() -> None:
-    async with sink(Script(answers={"mail": "451 4.3.0 later"})) as target:
-        async with bench(served(one=target.hop)) as b:
-            b.put("a@one.example")
-            started_s = b.clock.now_s
-            while b.store.states() == {"a@one.example": "queued"}:
-                await b.round()
-                if b.store.states() == {"a@one.example": "queued"}:
-                    await b.advance_to_next()
+    script = Script(answers={"mail": "451 4.3.0 later"})
+    async with sink(script) as target, bench(served(one=target.hop)) as b:
+        b.put("a@one.example")
+        started_s = b.clock.now_s
+        while b.store.states() == {"a@one.example": "queued"}:
+            await b.round()
+            if b.store.states() == {"a@one.example": "queued"}:
+                await b.advance_to_next()
     assert b.clock.now_s - started_s == pytest.approx(SETTINGS.expire_after_s)
     last = b.journal.events[-1].detail
     assert (last["state"], last["hold_reason"]) == ("held", "queue_expired")
