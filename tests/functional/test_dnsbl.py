@@ -222,3 +222,25 @@ def test_only_lists_that_are_turned_on_are_asked() -> None:
         DnsblSettings(zone=OTHER, codes=CODES, enabled=False),
     ]
     assert [zone.zone for zone in zones_of(settings)] == [ZONE]
+
+
+async def test_a_list_that_recovers_is_believed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.checks.dnsbl_health._BAD_FOR_S", 0.0)
+    changes: list[ListHealth] = []
+    records = {f"*.{ZONE}": {"A": ["127.255.255.254"]}}
+    async with (
+        FakeDns(records, zones=(ZONE,), ttl_s=0, negative_ttl_s=0) as server,
+        asking(server, changes=changes) as check,
+    ):
+        (sick,) = await check.examine_client(CLIENT, Budget(5))
+        server.records = {**HEALTHY, f"8.7.6.5.{ZONE}": {"A": ["127.0.0.2"]}}
+        while len(changes) < 2:
+            await check.examine_client("9.9.9.9", Budget(5))
+            await asyncio.sleep(0.01)
+        (well,) = await check.examine_client("5.6.7.8", Budget(5))
+    assert sick.error == f"blocked:{ZONE}"
+    assert [(change.state, change.up) for change in changes] == [
+        (ListState.BLOCKED, False),
+        (ListState.OK, True),
+    ]
+    assert [symbol.name for symbol in well.symbols] == ["DNSBL_BL"]

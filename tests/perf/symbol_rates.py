@@ -3,7 +3,8 @@
 Run: ``python -m tests.perf.symbol_rates FOLDER...`` where each folder holds an ``index`` of lines
 ``ham PATH`` or ``spam PATH``. Dates are judged at each mail's own arrival, by its top Received
 field; a mail without one is judged at the date it names itself, so it shows no date symbols. Texts
-without any header (German everyday mail) are left to the body's symbols.
+without any header (German everyday mail) and mail whose header fields were blacked out by its owner
+are left to the body's symbols.
 """
 
 import argparse
@@ -54,7 +55,8 @@ async def _examine(raw: bytes) -> tuple[set[str], float, float]:
     outcomes = [await check.examine(mail, parsed, ConnectionFacts()) for check in local_checks()]
     spent = time.process_time() - started
     names = {symbol.name for outcome in outcomes for symbol in outcome.symbols}
-    if not parsed.header("from") and not parsed.header("received"):
+    headerless = not parsed.header("from") and not parsed.header("received")
+    if headerless or b"[removed]" in raw:
         names -= _HEADERLESS
     return names, _points(outcomes, names), spent
 
