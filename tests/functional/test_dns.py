@@ -113,7 +113,7 @@ async def test_each_fault_has_its_error(fault: Fault, error: type[ResolverError]
     name = "a-rather-long-name-with-many-letters.example"
     async with (
         FakeDns({name: {"A": ["192.0.2.1"]}}, faults={name: fault}) as server,
-        resolving(server, timeout_s=0.05) as resolver,
+        resolving(server, timeout_s=0.1) as resolver,
     ):
         assert type(await failure_of(resolver, name)) is error
 
@@ -177,7 +177,7 @@ async def test_the_next_server_answers_when_the_first_is_silent_or_refuses() -> 
     for fault in (Fault.SILENT, Fault.REFUSED, Fault.SERVFAIL):
         async with FakeDns() as first, FakeDns(RECORDS) as second:
             first.everything = fault
-            async with resolving(first, second, timeout_s=0.05) as resolver:
+            async with resolving(first, second, timeout_s=0.2) as resolver:
                 answer = await resolver.query("mail.example", "A", Budget(5))
         assert sorted(answer.records) == BOTH
 
@@ -207,7 +207,7 @@ async def test_one_dead_zone_does_not_make_the_server_count_as_dead() -> None:
     async with (
         FakeDns(RECORDS, faults=faults) as server,
         resolving(
-            server, timeout_s=0.03, on_availability=lambda name, up: changes.append((name, up))
+            server, timeout_s=0.15, on_availability=lambda name, up: changes.append((name, up))
         ) as resolver,
     ):
         for turn in range(3):
@@ -332,3 +332,27 @@ async def _until(condition: object) -> None:
     assert callable(condition)
     while not condition():
         await asyncio.sleep(0.01)
+
+
+async def test_whatever_goes_wrong_every_question_ends_and_nothing_is_left_behind() -> None:
+    kinds = list(Fault)
+    names = [f"{turn}.{kinds[turn % len(kinds)].name.lower()}.example" for turn in range(280)]
+    faults = {f"{kind.name.lower()}.example": kind for kind in kinds}
+    async with (
+        FakeDns({"*.example": {"A": ["192.0.2.9"]}}, faults=faults, slow_s=0.02) as server,
+        resolving(server, timeout_s=0.3) as resolver,
+    ):
+        found = await asyncio.gather(
+            *(resolver.query(name, "A", Budget(5)) for name in names), return_exceptions=True
+        )
+        assert {type(one) for one in found if not isinstance(one, Answer)} == {
+            DnsTimeoutError,
+            MalformedAnswerError,
+            RefusedError,
+            ServfailError,
+        }
+        answered = [name for name, one in zip(names, found, strict=True) if isinstance(one, Answer)]
+        assert {name.split(".")[1] for name in answered} == {"slow", "truncated", "wrong_case"}
+        await _until(lambda: not resolver._upstreams[0]._in_flight)
+        assert resolver._lookups == {}
+        assert resolver._tasks == set()

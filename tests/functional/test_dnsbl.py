@@ -26,7 +26,7 @@ async def asking(
     server: FakeDns, *zones: str, private: bool = False, changes: list[ListHealth] | None = None
 ) -> AsyncIterator[DnsblCheck]:
     """A check that asks these zones of this server."""
-    resolver = DnsResolver([server.address], timeout_s=0.1)
+    resolver = DnsResolver([server.address], timeout_s=0.2)
     lists = [
         DnsblZone(zone=zone, codes=CODES, private_clients=private) for zone in zones or (ZONE,)
     ]
@@ -174,7 +174,7 @@ async def test_a_probe_finds_out_what_is_wrong_with_a_list(
     expected: tuple[ListState, str],
 ) -> None:
     async with FakeDns(records, zones=(ZONE,), faults=faults) as server:
-        resolver = DnsResolver([server.address], timeout_s=0.05)
+        resolver = DnsResolver([server.address], timeout_s=0.2)
         health = await probe(ZONE, resolver)
         await resolver.aclose()
     assert (health.state, health.detail) == expected
@@ -187,7 +187,7 @@ async def test_a_list_that_spares_the_test_address_but_lists_the_world_is_found_
         f"1.0.0.127.{ZONE}": {"TXT": ["not listed"]},
     }
     async with FakeDns(records, zones=(ZONE,)) as server:
-        resolver = DnsResolver([server.address], timeout_s=0.05)
+        resolver = DnsResolver([server.address], timeout_s=0.2)
         health = await probe(ZONE, resolver)
         await resolver.aclose()
     assert health.state is ListState.LISTS_WORLD
