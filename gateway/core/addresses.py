@@ -9,6 +9,7 @@ from gateway.core.errors import AddressError
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+"
 _DOT_STRING = re.compile(rf"{_ATEXT}(?:\.{_ATEXT})*\Z")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # a lone surrogate is no character
 _ROUTED = frozenset("%!@")
 ALWAYS_ACCEPTED = frozenset({"postmaster", "abuse"})  # RFC 5321 §4.5.1, RFC 2142 §4
 
@@ -49,7 +50,7 @@ def parse_address(spelling: str) -> Address:
     """
     if len(spelling.encode("utf-8", "surrogatepass")) > 320:
         raise AddressError("address longer than 320 octets")
-    if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) <= 0xDFFF for c in spelling):
+    if _CONTROL.search(spelling):
         raise AddressError("control character in address")
     raw_local, at, raw_domain = spelling.rpartition("@")
     if not at or not raw_local:
