@@ -31,6 +31,19 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 
 @pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """For what only concerns a file."""
+    return f"sqlite:///{tmp_path / 'index.db'}"
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: PostgresqlServer) -> Iterator[str]:
+    """For what only concerns a server; its tests carry the marker."""
+    with postgresql_server.database() as url:
+        yield url
+
+
+@pytest.fixture
 def index(database_url: str) -> Iterator[Index]:
     one = Index.open(database_url, node=NODE, busy_timeout_s=20)
     yield one
