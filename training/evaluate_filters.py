@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import cast
 
 from models.bundle import Bundle, BundleError
 from models.message import scan
 from models.registry import baseline_directory
 from training.evaluate import FilterUnderTest
+from training.evaluate_pipeline import (
+    SPAM_POINTS,
+    PipelineFactory,
+    PipelineFilter,
+    learning_model,
+)
 from training.online import OnlineFilter
 
 NO_MODEL = "none"
@@ -17,25 +23,6 @@ _WORDS = 14
 
 class UnusableFilterError(Exception):
     """The filter that was asked for cannot be had; the text says why."""
-
-
-@runtime_checkable
-class PipelineScorer(Protocol):
-    """The gateway's scoring, handed in by its command line: bytes in, a score out.
-
-    It may carry ``threshold`` (the score from which it says spam, else 0.5) and
-    ``train(raw, is_spam)``; without that it cannot learn.
-    """
-
-    def __call__(self, raw: bytes) -> float:
-        """Score one message."""
-
-
-class _Called:
-    """A scoring function in the form of a scorer."""
-
-    def __init__(self, function: PipelineScorer) -> None:
-        self.classify = function
 
 
 class _Published:
@@ -57,29 +44,36 @@ def open_filter(
 ) -> FilterUnderTest:
     """Open the filter that the command line's options name.
 
-    ``model`` is a bundle's folder, ``none``, or None for the shipped baseline. Without
-    ``learning`` a model is measured exactly as it serves. Raises UnusableFilterError with a
-    sentence for a person.
+    ``model`` is a bundle's folder, ``none``, or None for the shipped baseline (with the pipeline:
+    for the model that serves). Without ``learning`` a model is measured exactly as it serves.
+    ``pipeline`` is the gateway's factory of ``evaluate_pipeline``. Raises UnusableFilterError with
+    a sentence for a person.
     """
     if scorer == "pipeline":
-        return _pipeline_filter(model, pipeline)
+        return _pipeline_filter(model, pipeline, learning=learning)
+    bundle = _bundle(model)
+    if bundle is None or learning:
+        return _learner(bundle)
+    published = _Published(bundle)
+    return FilterUnderTest(
+        name=f"classifier, model {bundle.model_id}", scorer=published, explain=published.explain
+    )
+
+
+def _bundle(model: str | None) -> Bundle | None:
     if model == NO_MODEL:
-        return _learner("classifier, from nothing", None)
+        return None
     try:
-        bundle = Bundle.load(baseline_directory() if model is None else Path(model))
+        return Bundle.load(baseline_directory() if model is None else Path(model))
     except BundleError as error:
         raise UnusableFilterError(f"model: {error}") from error
-    name = f"classifier, model {bundle.model_id}"
-    if learning:
-        return _learner(name, bundle)
-    published = _Published(bundle)
-    return FilterUnderTest(name=name, scorer=published, explain=published.explain)
 
 
-def _learner(name: str, bundle: Bundle | None) -> FilterUnderTest:
+def _learner(bundle: Bundle | None) -> FilterUnderTest:
     tested = OnlineFilter(bundle)
+    start = "from nothing" if bundle is None else f"model {bundle.model_id}"
     return FilterUnderTest(
-        name=name,
+        name=f"classifier, {start}",
         scorer=tested,
         learn=tested.train,
         explain=lambda raw: tested.explain(raw, _WORDS),
@@ -87,17 +81,27 @@ def _learner(name: str, bundle: Bundle | None) -> FilterUnderTest:
     )
 
 
-def _pipeline_filter(model: str | None, pipeline: object) -> FilterUnderTest:
-    if not isinstance(pipeline, PipelineScorer):
+def _pipeline_filter(model: str | None, pipeline: object, *, learning: bool) -> FilterUnderTest:
+    if not callable(pipeline):
         raise UnusableFilterError(
             "the pipeline scorer belongs to the gateway's own command: use 'schwamm' for it"
         )
-    if model is not None:
-        raise UnusableFilterError("--model chooses a classifier: leave it out with the pipeline")
-    threshold = getattr(pipeline, "threshold", 0.5)
+    factory = cast("PipelineFactory", pipeline)
+    if not learning and model is None:
+        served = PipelineFilter(factory, None)
+        return FilterUnderTest(name="pipeline", scorer=served, threshold=SPAM_POINTS)
+    bundle = _bundle(model)
+    if bundle is not None and not learning:
+        name = f"pipeline, model {bundle.model_id}"
+        published = PipelineFilter(factory, bundle)
+        return FilterUnderTest(name=name, scorer=published, threshold=SPAM_POINTS)
+    content, learner = learning_model(bundle)
+    start = "from nothing" if bundle is None else f"model {bundle.model_id}"
     return FilterUnderTest(
-        name="pipeline",
-        scorer=_Called(pipeline),
-        learn=getattr(pipeline, "train", None),
-        threshold=float(threshold),
+        name=f"pipeline, {start}",
+        scorer=PipelineFilter(factory, content),
+        learn=learner.train,
+        explain=lambda raw: learner.explain(raw, _WORDS),
+        threshold=SPAM_POINTS,
+        knows_nothing=bundle is None,
     )

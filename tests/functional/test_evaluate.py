@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from models.message import scan
 from training.cli import corpus as corpus_command
 from training.cli import evaluate as evaluate_command
 from training.corpus import read_index
@@ -304,38 +305,54 @@ def test_progress_goes_to_standard_error(index):
     assert len(done.stdout.splitlines()) == 1
 
 
-class Pipeline:
-    """Stands for the gateway's scoring: points, spam from 6 on."""
+def pipeline(models):
+    """Stands for the gateway's factory: a word gives two points, the content model the rest."""
 
-    threshold = 6.0
+    def score(raw: bytes) -> float:
+        points = 2.0 if b"lottery" in raw else 0.0
+        if models is None:
+            return points * 4.0
+        model = models.current()
+        assert model.model_id
+        return points + model.points(model.score(scan(raw), raw, 3))
 
-    def __call__(self, raw: bytes) -> float:
-        return 9.0 if b"lottery" in raw else -1.0
-
-
-class LearningPipeline(Pipeline):
-    def __init__(self):
-        self.taught = []
-
-    def train(self, raw, is_spam):
-        self.taught.append(is_spam)
+    return score
 
 
 def test_the_pipeline_scorer_comes_from_the_gateway(index):
     arguments = ("--index", index, "--scorer", "pipeline", "--json")
-    assert call(*arguments).exit_code == 1
-    done = call(*arguments, obj={"pipeline_scorer": Pipeline()})
+    done = call(*arguments)
+    assert done.exit_code == 1
+    assert "belongs to the gateway's own command" in done.stderr
+    done = call(*arguments, obj={"pipeline_scorer": pipeline})
     assert done.exit_code == 0, done.stderr
     with_word = sum(b"lottery" in letter(n, is_spam=True) for n in range(60) if n % 5 in {1, 3})
     missed = 100.0 * (24 - with_word) / 24
     assert json.loads(done.stdout)["spam_misclassified_percent"] == pytest.approx(missed)
-    done = call(*arguments, "--protocol", "online", obj={"pipeline_scorer": Pipeline()})
-    assert done.exit_code == 2
-    assert "cannot learn" in done.stderr
-    learning = LearningPipeline()
-    done = call(*arguments, "--protocol", "online", obj={"pipeline_scorer": learning})
+
+
+def test_the_pipeline_learns_through_its_content_model(mail_data):
+    arguments = ("--index", mail_data / "index", "--scorer", "pipeline", "--model", "none")
+    done = call(*arguments, "--protocol", "online", "--json", obj={"pipeline_scorer": pipeline})
     assert done.exit_code == 0, done.stderr
-    assert len(learning.taught) == 60
+    found = json.loads(done.stdout)
+    assert found["learned"] == found["messages"] == 65
+    assert found["roca_complement_percent"] < 25.0
+    assert found["filter"] == "pipeline, from nothing"
+
+
+def test_ties_of_the_pipeline_are_ordered_by_less_than_any_point():
+    tested = open_filter("pipeline", "none", lambda _: lambda raw: 1.0, learning=True)
+    assert tested.scorer.classify(letter(1, is_spam=True)) == 1.0  # the content was not asked
+    tested = open_filter("pipeline", "none", pipeline, learning=True)
+    for number in range(40):
+        tested.learn(letter(number, is_spam=number % 2 == 0), number % 2 == 0)
+    scores = [tested.scorer.classify(letter(n, is_spam=n < 120)) for n in range(100, 140)]
+    plain = pipeline(None)
+    assert len(set(scores)) == 40
+    assert min(scores[:20]) > max(scores[20:])
+    assert plain(letter(1, is_spam=False)) == 0.0
+    assert abs(scores[30] - round(scores[30], 3)) < 0.0005
 
 
 def test_the_jig_and_evaluate_give_the_same_scores_on_real_mail(mail_data):
