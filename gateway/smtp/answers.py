@@ -47,7 +47,13 @@ UNKNOWN_PARAMETER = _reply(555, "5.5.4", "Unknown parameter")
 START_DATA = b"354 End data with <CR><LF>.<CR><LF>\r\n"
 
 
-def wire(reply: Reply) -> bytes:
-    """One reply line as it goes out: printable ASCII, whatever the text was made from."""
-    line = str(reply).encode("ascii", "replace")
+def wire(reply: Reply, mail_id: str = "") -> bytes:
+    """One reply line as it goes out, ASCII whatever the text was made from, with the id if given.
+
+    An id that the text has already is not told twice.
+    """
+    text = reply.text
+    if mail_id and mail_id not in text:
+        text = f"{text} (id {mail_id})"
+    line = f"{reply.code} {reply.enhanced} {text}".encode("ascii", "replace")
     return line.replace(b"\r", b" ").replace(b"\n", b" ") + b"\r\n"

@@ -60,6 +60,10 @@ class RcptParameters:
     orcpt: str = ""
 
 
+_PLAIN_MAIL = MailParameters()
+_PLAIN_RCPT = RcptParameters()
+
+
 def parse_path(argument: str, keyword: str) -> Path:
     """Read ``FROM:<address> KEY=VALUE ...``; blanks after the colon are tolerated.
 
@@ -123,6 +127,8 @@ def mail_parameters(given: dict[str, str | None], *, max_bytes: int) -> MailPara
     Raises:
         RefusedCommandError: 501, 552 or 555.
     """
+    if not given:
+        return _PLAIN_MAIL
     left = dict(given)
     size = _size(left, max_bytes)
     body = (left.pop("BODY", "7BIT") or "").upper()
@@ -171,6 +177,8 @@ def rcpt_parameters(given: dict[str, str | None]) -> RcptParameters:
     Raises:
         RefusedCommandError: 501 or 555.
     """
+    if not given:
+        return _PLAIN_RCPT
     left = dict(given)
     notify = frozenset[str]()
     if "NOTIFY" in left:

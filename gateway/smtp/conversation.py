@@ -136,7 +136,7 @@ class Conversation(Wire, Generic[F]):
     async def _leave(self, farewell: Reply | None, *, lingers: bool) -> None:
         try:
             self._facts.cancel()
-            await self.part(self._with_id(farewell) if farewell else None, linger=lingers)
+            await self.part(self._line(farewell) if farewell else b"", linger=lingers)
         finally:
             self._service.gone(self)
 
@@ -187,14 +187,12 @@ class Conversation(Wire, Generic[F]):
 
     # Replies
 
-    def _with_id(self, reply: Reply) -> Reply:
-        if self._transaction is None or self._transaction.id in reply.text:
-            return reply
-        return reply.with_id(self._transaction.id)
+    def _line(self, reply: Reply) -> bytes:
+        return wire(reply, self._transaction.id if self._transaction is not None else "")
 
     def _answer(self, reply: Reply) -> None:
         """Reply; within a transaction the reply carries its id."""
-        self.say(wire(self._with_id(reply)))
+        self.say(self._line(reply))
 
     def _refuse(self, reply: Reply) -> None:
         """Reply to a mistake of the client; it has only so many."""

@@ -15,7 +15,7 @@ from math import inf
 from aiosmtpd.smtp import SMTP
 
 from gateway.core.reply import Reply
-from gateway.smtp.answers import BARE_LF, LINE_TOO_LONG, SHUTTING_DOWN, TIMED_OUT, wire
+from gateway.smtp.answers import BARE_LF, LINE_TOO_LONG, SHUTTING_DOWN, TIMED_OUT
 from gateway.smtp.limits import Limits
 
 _HIGH_WATER_BYTES = 128 * 1024
@@ -207,14 +207,14 @@ class Wire(SMTP):
         """The way aiosmtpd says something."""
         self.say((status.encode() if isinstance(status, str) else status) + b"\r\n")
 
-    async def part(self, reply: Reply | None, *, linger: bool) -> None:
-        """Say the last word and close.
+    async def part(self, last_word: bytes, *, linger: bool) -> None:
+        """Say the last word, if there is one, and close.
 
         With ``linger`` we close our side first and read on for a moment: closing a socket with
         unread input resets the connection, and the client would lose our reply with it.
         """
-        if reply is not None:
-            self.say(wire(reply))
+        if last_word:
+            self.say(last_word)
         self.flush()
         if linger and not self._lost and not self._eof and not self._over_tls:
             with contextlib.suppress(EndedError, OSError, RuntimeError):
