@@ -26,6 +26,8 @@ _AUTHENTICATION_RESULTS: Final = b"authentication-results"
 _LINE_BYTES: Final = 78
 _MAX_SYMBOLS: Final = 60
 _CHUNK_BYTES: Final = 256 * 1024
+_WORD_BYTES: Final = 900
+_VISIBLE: Final = re.compile(rf"[!-~]{{0,{_WORD_BYTES}}}\Z")
 _AUTHSERV_ID: Final = re.compile(rb'(?:"((?:[^"\\]|\\.)*)"|([^\s;()"]+))')
 
 
@@ -152,13 +154,19 @@ def _verdict_fields(verdict: Verdict) -> list[tuple[str, list[str]]]:
 
 def _folded(name: str, words: Sequence[str]) -> bytes:
     """One field, folded between words; nothing but printable ASCII gets into it."""
-    lines = [f"{name}:"]
+    lines: list[str] = []
+    line = f"{name}:"
     for word in words:
-        clean = "".join(c if "!" <= c <= "~" else "?" for c in word[:900])
-        if len(lines[-1]) + 1 + len(clean) > _LINE_BYTES and lines[-1] != f"{name}:":
-            lines.append("")
-        lines[-1] += f" {clean}"
-    return "\r\n".join(lines).encode("ascii") + b"\r\n"
+        clean = word if _VISIBLE.match(word) else _visible(word)
+        if len(line) + 1 + len(clean) > _LINE_BYTES and (lines or len(line) > len(name) + 1):
+            lines.append(line)
+            line = ""
+        line = f"{line} {clean}"
+    return "\r\n".join((*lines, line, "")).encode("ascii")
+
+
+def _visible(word: str) -> str:
+    return "".join(c if "!" <= c <= "~" else "?" for c in word[:_WORD_BYTES])
 
 
 def _trace(trace: str) -> bytes:

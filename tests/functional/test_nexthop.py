@@ -1,6 +1,8 @@
 """Each fault at each step of a hand-off, over real sockets, with the fate of every copy."""
 
 import asyncio
+import mmap
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -8,6 +10,7 @@ import pytest
 
 from gateway.core.handoff import Phase
 from gateway.core.routing import NextHop, NextHopKind
+from gateway.delivery.outgoing import Outgoing
 from gateway.net.nexthop import HandOff, Recipient, Transaction
 from gateway.net.smtp_client import ConnectFault, SmtpConnection
 from gateway.settings import DeliverySettings
@@ -449,3 +452,21 @@ async def test_a_cancelled_hand_off_cuts_the_connection() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert not connection.usable
+
+
+async def test_twenty_megabytes_from_a_mapped_file_arrive_octet_for_octet() -> None:
+    line = b".".join(b"%d" % number for number in range(12)) + b" \xe4\r\n"
+    content = b"Subject: big\r\n\r\n" + (line + b".dots\r\n") * 500_000
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            pieces = (b"X-Ours: 1\r\n", range(len(mapped)))
+            made = Outgoing(content=mapped, pieces=pieces, header_stop=14)
+            recipients = (Recipient(key="a@trial.example", rcpt_to="a@trial.example"),)
+            one = Transaction(mail_from="f@example.org", recipients=recipients, content=made)
+            async with sink() as target:
+                result = await hand_off(target, one)
+    assert fates(result) == ["250"]
+    assert target.messages[0].content == b"X-Ours: 1\r\n" + content
+    assert len(content) > 20_000_000
