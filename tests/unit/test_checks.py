@@ -3,6 +3,7 @@
 import mmap
 import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -126,6 +127,15 @@ def test_no_group_of_cheap_signs_reaches_unsure_alone() -> None:
     assert CAPS["headers"] + CAPS["mime"] < 6
     assert set(GROUPS) == set(POINTS)
     assert all(0 < points <= 5 for name, points in POINTS.items() if name != "GTUBE")
+
+
+def test_the_page_of_symbols_says_what_is_so() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "symbols.md").read_text(encoding="utf-8")
+    for name, points in POINTS.items():
+        assert f"| `{name}` | {points:g} |" in page
+    for group, cap in CAPS.items():
+        assert f"## {group} (cap {cap:g})" in page
+    assert len([line for line in page.splitlines() if line.startswith("| `")]) == len(POINTS)
 
 
 def test_gtube_is_spam_alone_whatever_the_caps() -> None:
