@@ -139,6 +139,9 @@ class Keeper:
     async def _work_on(self, index: Index) -> None:
         """Queue and housekeeping on one index, until stopped or until another one is wanted."""
         hold = QueueHold(self._state / "queue.hold")
+        # One keeper at a time holds the writer lock: what the one before us had claimed is free.
+        owner = f"{self.settings.node.name}-keeper"
+        await asyncio.to_thread(index.leases.give_back_all, owner)
         pool = Pool(
             self.settings.delivery,
             hostname=self.settings.smtp.hostname,
@@ -167,7 +170,7 @@ class Keeper:
             generation=lambda: self._routing.current,
             settings=self.settings.delivery,
             clock=self.clock,
-            owner=f"{self.settings.node.name}-{os.getpid()}-{self.clock.now_ms()}",
+            owner=owner,
         )
         delivering = asyncio.create_task(self._queue.run())
         try:

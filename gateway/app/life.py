@@ -1,6 +1,7 @@
 """The life of one role: heartbeat, signals, the supervisor's lifeline, and a tick every second."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -57,9 +58,16 @@ class Life:
     async def run(self) -> None:
         """Beat and tick until it is time to stop."""
         loop = asyncio.get_running_loop()
+
+        def stop(_number: int, _frame: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: we are leaving already
+                loop.call_soon_threadsafe(self.stopping.set)
+
+        # Not the loop's own handlers: they end with the loop, and a service manager that signals
+        # the whole group would then cut off the last steps of a process that leaves in order.
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the supervisor's business
+            signal.signal(number, stop)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor's business
         if self.seat.lifeline >= 0:
             loop.add_reader(self.seat.lifeline, self._supervisor_is_gone)
         while not self.stopping.is_set():

@@ -2,8 +2,10 @@
 
 import asyncio
 import smtplib
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.fakes.gateway import Gateway, running, wait_until
@@ -35,7 +37,7 @@ def maildir(path: Path) -> list[Path]:
 
 
 @pytest.fixture
-def gateway(tmp_path: Path):  # noqa: ANN201
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
     with running(tmp_path, f"maildir:{tmp_path}/mail") as one:
         yield one
 
@@ -116,7 +118,7 @@ def test_strangers_are_not_relayed_for(gateway: Gateway) -> None:
 def test_some_recipients_of_one_mail(gateway: Gateway, tmp_path: Path) -> None:
     gateway.run(
         *("domain", "add", "strict.example", "--next-hop", f"maildir:{tmp_path}/strict"),
-        *("--spam-score", "0.0"),
+        *("--unsure-score", "-2", "--spam-score", "-1.5"),
     )
     wait_until(
         lambda: send(gateway, HAM, "probe@strict.example")[0] == 250, "the new domain to be served"
@@ -132,8 +134,6 @@ def test_some_recipients_of_one_mail(gateway: Gateway, tmp_path: Path) -> None:
 
 
 def test_the_status_page_answers(gateway: Gateway) -> None:
-    import httpx
-
     async def ask() -> tuple[httpx.Response, httpx.Response]:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.web_port}") as client:
             return await client.get("/?language=de"), await client.get("/health")

@@ -1,0 +1,215 @@
+"""No message with a 250 is lost: restart, reload, next hop down, kill -9 of each process.
+
+The judge is the client's own ledger against the sink and the quarantine. Real messages come from
+the corpus beside the checkout where there is one, else from tests/data, sent again and again under
+new marks.
+"""
+
+import asyncio
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from gateway.store.records import FileRecords
+from tests.fakes.gateway import Gateway, wait_until
+from tests.fakes.ledger import Entry, Ledger, entries_from, judge
+from tests.fakes.sink import Script, Sink, sink
+
+RECIPIENTS = [f"user{n}@trial.example" for n in range(20)]
+
+
+def real_messages(root: Path, count: int) -> list[Path]:
+    corpus = Path(os.environ.get("SCHWAMM_CORPUS", root / ".." / "shared" / "corpus"))
+    unpacked = [path for path in (root / "var" / "corpus", corpus) if (path / "index").exists()]
+    source = unpacked[0] if unpacked else root / "tests" / "data" / "mail"
+    lines = (source / "index").read_text().splitlines()
+    paths = [source / line.split(maxsplit=1)[1] for line in lines]
+    random.Random(7).shuffle(paths)
+    return [paths[n % len(paths)] for n in range(count)]
+
+
+def held_contents(gateway: Gateway) -> list[bytes]:
+    """The bytes of every message that the quarantine lists."""
+    rows = gateway.rows("quarantine", "list", "--limit", "1000")
+    records = FileRecords(gateway.state / "records", gateway.state / "tmp")
+    contents = [bytes(records.content(mail_id)) for mail_id in {str(row["id"]) for row in rows}]
+    records.close()
+    return contents
+
+
+async def in_thread(call, *arguments):
+    return await asyncio.to_thread(call, *arguments)
+
+
+async def settle(gateway: Gateway) -> None:
+    """Wait until the queue is empty."""
+    await in_thread(wait_until, lambda: gateway.rows("queue", "list") == [], "an empty queue", 60.0)
+
+
+async def start(tmp_path: Path, to: Sink, **options: object) -> Gateway:
+    gateway = Gateway(tmp_path, f"127.0.0.1:{to.port}", **options)  # type: ignore[arg-type]
+    gateway.environment["SCHWAMM_DELIVERY__FIRST_RETRY_S"] = "1"
+    await in_thread(gateway.init)
+    await in_thread(gateway.start)
+    return gateway
+
+
+async def test_every_message_is_somewhere_through_restart_and_reload(
+    tmp_path: Path, root: Path
+) -> None:
+    async with sink() as to:
+        gateway = await start(tmp_path, to, workers=2)
+        try:
+            entries = entries_from(real_messages(root, 200), RECIPIENTS)
+            ledger = Ledger(host="127.0.0.1", port=gateway.smtp_port, entries=entries)
+            running = asyncio.create_task(ledger.run())
+            assert gateway.process is not None
+            while ledger.sent < 60:
+                await asyncio.sleep(0.02)
+            gateway.process.send_signal(signal.SIGHUP)
+            while ledger.sent < 120:
+                await asyncio.sleep(0.02)
+            assert await in_thread(gateway.stop) == 0
+            await in_thread(gateway.start)
+            await running
+            await settle(gateway)
+            counts = judge(
+                entries, (m.content for m in to.messages), await in_thread(held_contents, gateway)
+            )
+            assert counts["sent"] == 200
+            assert counts["delivered"] + counts["held"] + counts["refused"] == 200
+            assert "reloaded" in gateway.log.read_text()
+        finally:
+            gateway.kill_everything()
+
+
+@pytest.mark.parametrize("role", ["smtp", "keeper", "web", "supervisor"])
+async def test_kill_nine_under_load(tmp_path: Path, root: Path, role: str) -> None:
+    """Half of the time the next hop is down, so that the queue is at work too."""
+    async with sink() as to:
+        gateway = await start(tmp_path, to, workers=2)
+        try:
+            entries = entries_from(real_messages(root, 150), RECIPIENTS)
+            ledger = Ledger(host="127.0.0.1", port=gateway.smtp_port, entries=entries)
+            port = to.port
+            await to.stop()
+            running = asyncio.create_task(ledger.run())
+            while ledger.sent < 30:
+                await asyncio.sleep(0.02)
+            await to.start(port)
+            for _ in range(3):
+                await in_thread(kill_one, gateway, role)
+                await asyncio.sleep(0.7)
+            await running
+            await settle(gateway)
+            counts = judge(
+                entries, (m.content for m in to.messages), await in_thread(held_contents, gateway)
+            )
+            assert counts["sent"] == 150
+        finally:
+            gateway.kill_everything()
+
+
+def kill_one(gateway: Gateway, role: str) -> None:
+    assert gateway.process is not None
+    if role == "supervisor":
+        gateway.stop(signal.SIGKILL)
+        gateway.start()
+        return
+    wait_until(lambda: gateway.children().get(role), f"a process of role {role}")
+    victim = gateway.children()[role][0]
+    victim.kill()
+    wait_until(
+        lambda: any(child.pid != victim.pid for child in gateway.children().get(role, [])),
+        f"another {role}",
+    )
+
+
+async def test_next_hop_down_means_spool_and_delivery_later(tmp_path: Path, root: Path) -> None:
+    async with sink() as to:
+        port = to.port
+        gateway = await start(tmp_path, to)
+        try:
+            await to.stop()
+            entries = entries_from(real_messages(root, 10), RECIPIENTS)
+            ledger = Ledger(host="127.0.0.1", port=gateway.smtp_port, entries=entries)
+            await ledger.run()
+            assert all(entry.answers == [250] for entry in entries)
+            rows = await in_thread(gateway.rows, "queue", "list")
+            held = await in_thread(gateway.rows, "quarantine", "list")
+            assert len(rows) + len(held) == 10
+            assert rows
+            assert set(rows[0]) == {
+                *("id", "recipient", "next_hop", "state", "attempts", "next_attempt_at"),
+                "last_reply",
+            }
+            await in_thread(gateway.stop)
+            await in_thread(gateway.start)  # what waits survives a restart
+            await to.start(port)
+            await settle(gateway)
+            judge(
+                entries, (m.content for m in to.messages), await in_thread(held_contents, gateway)
+            )
+            assert len(to.messages) == len(rows)
+        finally:
+            gateway.kill_everything()
+
+
+async def test_a_domain_may_want_defer_instead(tmp_path: Path, root: Path) -> None:
+    async with sink() as to:
+        gateway = await start(tmp_path, to)
+        try:
+            await in_thread(gateway.run, "domain", "set", "trial.example", "--on-outage", "defer")
+            await asyncio.sleep(1.5)
+            await to.stop()
+            entries = entries_from([root / "tests/data/mail/german/wrapped-00.eml"], RECIPIENTS)
+            ledger = Ledger(
+                host="127.0.0.1", port=gateway.smtp_port, entries=entries, patience_s=1.0
+            )
+            with pytest.raises(BaseExceptionGroup):
+                await ledger.run()
+            assert set(entries[0].answers) == {451}
+            assert await in_thread(gateway.rows, "queue", "list") == []
+        finally:
+            gateway.kill_everything()
+
+
+async def test_a_second_instance_on_the_same_state_is_refused(tmp_path: Path) -> None:
+    async with sink() as to:
+        gateway = await start(tmp_path, to)
+        try:
+            twin = Gateway(tmp_path, gateway.next_hop)
+            done = await in_thread(lambda: twin.run("serve", check=False))
+            assert done.returncode == 1
+            assert "another Schwamm runs on" in done.stderr
+        finally:
+            gateway.kill_everything()
+
+
+async def test_next_hop_refusals_are_told_in_the_dialogue(tmp_path: Path, root: Path) -> None:
+    script = Script(by_rcpt={"user0@trial.example": "550 5.1.1 no such mailbox at host 10.1.2.3"})
+    async with sink(script) as to:
+        gateway = await start(tmp_path, to)
+        try:
+            path = root / "tests/data/mail/german/wrapped-00.eml"
+            entries = entries_from([path], RECIPIENTS)
+            both = Entry(
+                number=1,
+                content=entries[0].content.replace(b": 0", b": 1", 1),
+                recipients=("user0@trial.example", "user1@trial.example"),
+            )
+            ledger = Ledger(host="127.0.0.1", port=gateway.smtp_port, entries=[*entries, both])
+            await ledger.run()
+            assert entries[0].answers == [550]
+            assert both.answers == [250]
+            assert [m.rcpt_to for m in to.messages] == [["user1@trial.example"]]
+            await in_thread(
+                wait_until, lambda: gateway.rows("quarantine", "list"), "the refused copy"
+            )
+            (row,) = await in_thread(gateway.rows, "quarantine", "list")
+            assert row["recipient"] == "user0@trial.example"
+        finally:
+            gateway.kill_everything()
