@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Generic, cast
+from typing import Generic, TypeVar, cast
 
 from gateway.core.errors import SmtpError
 from gateway.core.mail import Session
@@ -18,6 +18,7 @@ from gateway.smtp.service import Service
 from gateway.smtp.transaction import Transaction
 from gateway.smtp.wire import EndedError, Wire
 
+T = TypeVar("T")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 # RFC 5321 §4.5.3.1.4, plus what each extension adds: SIZE 26, 8BITMIME 17, SMTPUTF8 10 and DSN 107
 # for MAIL; DSN 500 for RCPT. With CR LF.
@@ -210,6 +211,22 @@ class Conversation(Wire, Generic[F]):
         reply = error.reply if isinstance(error, SmtpError) else TRY_AGAIN
         self._service.log.error("smtp_error", reply=str(reply), exc_info=error, **self._names())
         return reply
+
+    async def ask(self, answer: Awaitable[T]) -> T:
+        """Await one of our ports.
+
+        What it shares with others may be cancelled by them: that is an error of this command, not
+        the end of this connection.
+
+        Raises:
+            RuntimeError: the port was cancelled, and we were not.
+        """
+        try:
+            return await answer
+        except asyncio.CancelledError as error:
+            if self._task is None or self._task.cancelling():
+                raise
+            raise RuntimeError("cancelled from inside") from error
 
     def _names(self) -> dict[str, str]:
         names = {"ip": self._client.ip}

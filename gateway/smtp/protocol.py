@@ -64,7 +64,7 @@ class SmtpConnection(Conversation[F]):
         try:
             if path.address.lower() != "postmaster":
                 parse_address(path.address)
-            mailbox = await self._service.recipients.check(path.address, self._client)
+            mailbox = await self.ask(self._service.recipients.check(path.address, self._client))
         except AddressError as error:
             transaction.refused += 1
             raise RefusedCommandError(answers.BAD_RECIPIENT, str(error)) from error
@@ -170,7 +170,7 @@ class SmtpConnection(Conversation[F]):
         service.counts.messages += 1
         service.counts.message_bytes += len(content)
         async with asyncio.timeout(self._limits.intake_timeout_s):
-            return await service.intake(mail, self._facts)
+            return await self.ask(service.intake(mail, self._facts))
 
 
 def _refusal(transaction: Transaction | None, argument: str) -> Reply | None:
