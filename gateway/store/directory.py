@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+import argon2
 from sqlalchemy import Connection, delete, func, insert, select
 
 from gateway.core.addresses import normal_domain
@@ -47,22 +48,34 @@ class Directory:
         IndexUnavailableError: from every method, when the database cannot be used.
     """
 
-    def __init__(self, database: Database, snapshots: Path, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, snapshots: Path, clock: Clock, hasher: argon2.PasswordHasher
+    ) -> None:
         self._database = database
         self._snapshots = snapshots
         self._clock = clock
-        self.people = People(database, clock)
+        self.people = People(database, clock, hasher)
 
     @classmethod
-    def open(cls, url: str, *, snapshots: Path, clock: Clock) -> Self:
+    def open(
+        cls,
+        url: str,
+        *,
+        snapshots: Path,
+        clock: Clock,
+        hasher: argon2.PasswordHasher | None = None,
+    ) -> Self:
         """Open the directory, and write the snapshot in force if it is missing or damaged.
+
+        ``hasher`` sets the cost of passwords; without it, the library's advice (RFC 9106).
 
         Raises:
             IndexUnavailableError: locked, corrupt, unreachable, or of a newer schema; with the
             mend.
             StorageError: the snapshot cannot be written.
         """
-        directory = cls(Database.open(url, DIRECTORY, durable=True), snapshots, clock)
+        database = Database.open(url, DIRECTORY, durable=True)
+        directory = cls(database, snapshots, clock, hasher or argon2.PasswordHasher())
         try:
             directory._publish_if_missing()
         except BaseException:

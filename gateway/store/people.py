@@ -4,6 +4,8 @@ import contextlib
 import threading
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
+from secrets import token_urlsafe
 
 import argon2
 from sqlalchemy import Connection, insert, select, update
@@ -60,11 +62,16 @@ class Person:
 class People:
     """Who may log in and what they may do. Calls block for the database and for hashing."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, hasher: argon2.PasswordHasher) -> None:
         self._database = database
         self._clock = clock
-        self._hasher = argon2.PasswordHasher()
-        self._nobody = self._hasher.hash("nobody has this password")
+        self._hasher = hasher
+
+    @cached_property
+    def _nobody(self) -> str:
+        """What a login that does not exist is compared with."""
+        with _HASHING:
+            return self._hasher.hash(token_urlsafe())
 
     def add(
         self,

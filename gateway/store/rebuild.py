@@ -69,7 +69,7 @@ def _copied_into(fresh: Path, path: Path) -> bool:
     try:
         with (
             contextlib.closing(sqlite3.connect(fresh)) as source,
-            contextlib.closing(sqlite3.connect(path)) as target,
+            contextlib.closing(sqlite3.connect(path, timeout=0.25)) as target,
         ):
             source.backup(target, pages=-1, progress=count)
             target.execute("PRAGMA journal_mode=WAL")
