@@ -14,6 +14,7 @@ _NOT_BASE64 = bytes(
 )
 _PADDING = re.compile(rb"=[=\s]*+")
 _BASE64_RUN = re.compile(rb"([A-Za-z0-9+/\r\n]*+)(=[=\s]*+)?")
+_BASE64_OR_BLANK = bytes(set(range(256)) - set(_NOT_BASE64)) + b" \t\r\n"
 _MAX_BASE64_RUNS = 64
 _MAX_UU_LINES = 500_000
 _UU_LINE = re.compile(rb"[^\r\n]++")
@@ -48,7 +49,7 @@ def decode_base64(data: bytes) -> tuple[bytes, bool]:
     first, complete = _decode_run(clean)
     if padding is not None and (rest := _decode_behind_padding(data, padding.end())):
         return first + rest, False
-    return first, complete and len(body) - len(clean) <= len(body) // 8
+    return first, complete and not body.translate(None, _BASE64_OR_BLANK)
 
 
 def _decode_behind_padding(data: bytes, position: int) -> bytes:
