@@ -122,7 +122,7 @@ class Keeper:
         url, node = self.settings.index_url, self.settings.node.name
         while True:
             try:
-                return await asyncio.to_thread(Index.open, url, node=node)
+                return await asyncio.to_thread(self._opened, url)
             except IndexUnavailableError as error:
                 _log.error("index unusable", reason=str(error))
                 self._availability.note("index", url.partition("@")[2] or url, up=False)
@@ -136,12 +136,26 @@ class Keeper:
             if self.life.stopping.is_set():
                 return Index.in_memory(node=node)
 
+    def _opened(self, url: str) -> Index:
+        """The index, proven writable.
+
+        One keeper at a time holds the writer lock: what the one before us had claimed is free.
+        """
+        index = Index.open(url, node=self.settings.node.name)
+        try:
+            index.leases.give_back_all(self._owner)
+        except IndexUnavailableError:
+            index.close()
+            raise
+        return index
+
+    @property
+    def _owner(self) -> str:
+        return f"{self.settings.node.name}-keeper"
+
     async def _work_on(self, index: Index) -> None:
         """Queue and housekeeping on one index, until stopped or until another one is wanted."""
         hold = QueueHold(self._state / "queue.hold")
-        # One keeper at a time holds the writer lock: what the one before us had claimed is free.
-        owner = f"{self.settings.node.name}-keeper"
-        await asyncio.to_thread(index.leases.give_back_all, owner)
         pool = Pool(
             self.settings.delivery,
             hostname=self.settings.smtp.hostname,
@@ -170,7 +184,7 @@ class Keeper:
             generation=lambda: self._routing.current,
             settings=self.settings.delivery,
             clock=self.clock,
-            owner=owner,
+            owner=self._owner,
         )
         delivering = asyncio.create_task(self._queue.run())
         try:
@@ -231,9 +245,7 @@ class Keeper:
 
     async def _disk_is_back(self) -> bool:
         try:
-            found = await asyncio.to_thread(
-                Index.open, self.settings.index_url, node=self.settings.node.name
-            )
+            found = await asyncio.to_thread(self._opened, self.settings.index_url)
         except IndexUnavailableError:
             return False
         found.close()

@@ -5,16 +5,19 @@ import getpass
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.core.clock import SystemClock
 from gateway.core.errors import ConfigError
 from gateway.quarantine.review import Review, Reviewer
 from gateway.settings import Settings
-from gateway.store.directory import Directory
 from gateway.store.index import Index
 from gateway.store.journal import Journal
 from gateway.store.lock import WriterLock
 from gateway.store.records import FileRecords
+
+if TYPE_CHECKING:
+    from gateway.store.directory import Directory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +85,10 @@ def open_review(settings: Settings) -> Iterator[tuple[Review, OpenState]]:
 
 
 @contextlib.contextmanager
-def open_directory(settings: Settings) -> Iterator[Directory]:
+def open_directory(settings: Settings) -> Iterator["Directory"]:
     """Customers, domains and people."""
+    from gateway.store.directory import Directory  # noqa: PLC0415  Alembic and argon2 come with it
+
     state = settings.paths.state
     state.mkdir(parents=True, exist_ok=True)
     directory = Directory.open(

@@ -190,13 +190,14 @@ class Queue:
         return claimed
 
     async def _hurry_for_those_back(self) -> None:
-        hops, self._came_up = self._came_up, set()
+        hops = frozenset(self._came_up)
         if not hops:
             return
         domains = [d.name for d in self._generation().domains if hops & set(d.next_hops)]
         if domains:
             number = await self._store.make_due(domains, self._clock.now_ms())
             _log.info("next_hop_back", next_hops=sorted(map(str, hops)), copies_due=number)
+        self._came_up -= hops  # only now: a store that failed is asked again
 
     def _busy(self) -> list[str]:
         return [
@@ -233,9 +234,11 @@ class Queue:
         finally:
             for claim in unit:
                 self._held.pop((claim.mail_id, claim.recipient), None)
-            self._destinations[domain].active -= 1
+            known = self._destinations[domain]
+            known.active -= 1
             self._start(domain)
-            self._wake.set()
+            if not known.waiting:  # more of this destination may be claimed
+                self._wake.set()
 
     async def _attempt(self, unit: Sequence[Claim]) -> None:
         replies = await self._hand_off(unit)
@@ -288,14 +291,14 @@ class Queue:
             recipient=event.recipient,
             state=event.detail["state"],
             attempts=event.detail["attempts"],
-            reply=event.detail["reply"],
+            reply=str(event.detail["reply"]).split(" ", 2)[:2],  # its text may name addresses
         )
 
     async def _pause_s(self) -> float:
+        """Until the next copy is due; what is due already waits for a place, which wakes us."""
         due_ms = await self._store.next_due_ms()
-        if due_ms is None:
-            return POLL_S
-        return min(max((due_ms - self._clock.now_ms()) / 1000, 0.05), POLL_S)
+        ahead_s = 0.0 if due_ms is None else (due_ms - self._clock.now_ms()) / 1000
+        return min(ahead_s, POLL_S) if ahead_s > 0 else POLL_S
 
     async def _keep_leases(self) -> None:
         """Prolong what this runner holds at a third of the lease."""

@@ -1,7 +1,7 @@
 """A small DNS server for trying Schwamm out: one block list of our own, nothing else.
 
-It speaks real DNS over UDP, so the trial runs the same resolver and check as service does. Not for the open network: it
-listens on loopback only.
+It speaks real DNS over UDP, so the trial runs the same resolver and check as service does. Not for
+the open network: it listens on loopback only.
 """
 
 import asyncio

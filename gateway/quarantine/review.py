@@ -14,8 +14,6 @@ from typing import Protocol
 from gateway.core.clock import Clock
 from gateway.core.errors import GatewayError
 from gateway.core.record import CopyState, Event, MessageFacts, What
-from models.features import FEATURE_SPEC, extract
-from models.message import scan
 
 
 class ReviewError(GatewayError):
@@ -114,6 +112,10 @@ class Review:
         Raises:
             ReviewError: its bytes are no longer kept.
         """
+        # NumPy takes 0.2 s to import: only whoever labels waits for it.
+        from models.features import FEATURE_SPEC, extract  # noqa: PLC0415
+        from models.message import scan  # noqa: PLC0415
+
         content = self.records.content(mail_id)
         features = extract(scan(content), bytes(content)).to_bytes()
         detail: dict[str, object] = {
