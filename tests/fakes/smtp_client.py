@@ -91,6 +91,14 @@ class RawClient:
                     parts.append(data)
         return b"".join(parts)
 
+    async def ended_without_reset(self) -> bool:
+        """Whether the server says no more and ends the connection in an orderly way."""
+        try:
+            async with asyncio.timeout(self._patience_s):
+                return await self._reader.read() == b""
+        except ConnectionResetError:
+            return False
+
     async def silent_for(self, seconds: float) -> bool:
         """Whether the server says nothing, and does not close, for that long."""
         try:

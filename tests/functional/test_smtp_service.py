@@ -83,16 +83,16 @@ async def test_an_intake_that_never_ends_is_cancelled_and_deferred(tmp_path: Pat
 @on_uvloop
 async def test_a_long_intake_is_not_cut_by_the_command_timer(tmp_path: Path) -> None:
     async def slow(mail: Mail) -> Reply:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.5)
         return ACCEPTED
 
     async with (
         SmtpService(
             tmp_path,
-            command_timeout_s=0.2,
-            session_timeout_s=0.3,
-            data_timeout_s=0.2,
-            data_grace_s=0.1,
+            command_timeout_s=1.0,
+            session_timeout_s=1.2,
+            data_timeout_s=1.0,
+            data_grace_s=0.8,
             data_min_bytes_per_s=1000,
         ) as service,
         RawClient("127.0.0.1", service.port) as client,
@@ -195,19 +195,69 @@ async def test_one_client_cannot_take_all_connections(tmp_path: Path) -> None:
 
 
 async def _flood(client: RawClient) -> None:
-    while True:  # until the server stops reading, and then hangs up
+    for _ in range(1000):  # 30 MB: more than the sockets' buffers hold
         await client.send(b"NOOP\r\n" * 5000)
 
 
 @on_uvloop
 async def test_a_client_that_never_reads_is_dropped(tmp_path: Path) -> None:
     """Its replies must not pile up in our memory, nor hold the socket for ever."""
-    async with SmtpService(tmp_path, command_timeout_s=0.5, linger_s=0.3) as service:
+    async with SmtpService(
+        tmp_path, command_timeout_s=0.5, linger_s=0.3, max_commands_without_mail=10**9
+    ) as service:
         async with RawClient("127.0.0.1", service.port) as client:
             with pytest.raises(ConnectionError):
                 await _flood(client)
             client.reset()
         await service.settled()
+
+
+@on_uvloop
+async def test_a_client_that_sends_ahead_is_slowed_down(tmp_path: Path) -> None:
+    """While its message is being taken, what it pipelines stays in the network, not in memory."""
+    release = asyncio.Event()
+
+    async def wait(mail: Mail) -> Reply:
+        await release.wait()
+        return ACCEPTED
+
+    async with SmtpService(tmp_path, max_commands_without_mail=10**9) as service:
+        service.intake.answer = wait
+        async with RawClient("127.0.0.1", service.port) as client:
+            await _ready(client)
+            for command in ("MAIL FROM:<>", "RCPT TO:<anna@example.org>", "DATA"):
+                await client.ask(command)
+            ahead = 20_000
+            sending = asyncio.create_task(
+                client.send(b"x\r\n.\r\n" + (b"NOOP " + b"x" * 400 + b"\r\n") * ahead)
+            )
+            async with asyncio.timeout(5):
+                while not service.intake.mails:
+                    await asyncio.sleep(0.005)
+            await asyncio.sleep(0.3)
+            (connection,) = service.server._service.connections
+            assert len(connection._inbox) < 1_000_000
+            release.set()
+            # Nothing of it is lost: every command is answered in the end.
+            assert (await client.reply()).startswith("250 2.0.0 OK: taken")
+            for _ in range(ahead):
+                assert await client.reply() == "250 2.0.0 OK"
+            await sending
+
+
+@on_uvloop
+async def test_who_is_hung_up_on_can_still_read_why(tmp_path: Path) -> None:
+    """Closing with unread input would reset the connection, and the reply might be lost with it."""
+    async with SmtpService(tmp_path) as service, RawClient("127.0.0.1", service.port) as client:
+        await _ready(client)
+        await client.send(
+            b"MAIL FROM:<>\r\nRCPT TO:<anna@example.org>\r\nDATA\r\n" + b"too early\r\n" * 50_000
+        )
+        assert (await client.reply()).startswith("250 2.1.0 ")
+        assert (await client.reply()).startswith("250 2.1.5 ")
+        assert (await client.reply()).startswith("503 5.5.0 ")
+        assert await client.ended_without_reset()
+        assert service.intake.mails == []
 
 
 # Drain

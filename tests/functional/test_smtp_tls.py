@@ -3,11 +3,13 @@
 import asyncio
 import ssl
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import aiosmtplib
 import pytest
 import trustme
+import uvloop
 
 from gateway.core.clock import SystemClock
 from gateway.smtp.received import received_field
@@ -143,6 +145,34 @@ async def test_a_handshake_that_never_ends_is_dropped(
         await service.settled()
         assert service.server.counts.failed_handshakes == 1
         assert service.intake.mails == []
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("first_bytes", [b"", b"\x16\x03\x01"])
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_client_that_vanishes_in_the_handshake(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+    first_bytes: bytes,
+    reset: bool,
+    tmp_path: Path,
+    spool: Path,
+) -> None:
+    """Event loops do not tell a protocol that its connection was lost there; it counts all the same."""
+
+    async def vanish() -> None:
+        store = TlsStore(hostname="mx.example.org", directory=tmp_path / "t", clock=SystemClock())
+        async with SmtpService(spool, tls=store) as service:
+            async with RawClient("127.0.0.1", service.port) as client:
+                await _ready_for_tls(client)
+                await client.send(first_bytes)
+                await asyncio.sleep(0.02)
+                if reset:
+                    client.reset()
+            await service.settled()
+            assert service.server.counts.failed_handshakes == 1
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(vanish())
 
 
 @pytest.mark.parametrize("reset", [False, True])
