@@ -142,6 +142,8 @@ class Queue:
                     timeout_s = await self._pause_s()
                 except GatewayError as error:
                     _log.warning("queue_store_failed", error=str(error))
+                except Exception:  # noqa: BLE001  the job loop's border: the queue never stands still
+                    _log.exception("queue_round_failed")
                 try:
                     async with asyncio.timeout(timeout_s):
                         await self._wake.wait()
@@ -163,6 +165,7 @@ class Queue:
 
     async def abort(self) -> None:
         """Cut off what is under way; their leases run out and another attempt follows."""
+        self.stop()
         for task in self._tasks:
             task.cancel()
         await self.idle()

@@ -58,7 +58,7 @@ class SmtpConnection:
                 _, wire = await loop.create_connection(SmtpWire, hop.host, hop.port)
         except TimeoutError:
             return ConnectFault(text=f"no connection within {settings.connect_timeout_s:g} s")
-        except (OSError, UnicodeError) as error:  # UnicodeError: a host name that IDNA refuses
+        except (OSError, ValueError) as error:  # ValueError: a host name that IDNA refuses
             return ConnectFault(text=f"cannot connect: {error}")
         connection = cls(hop, wire, settings)
         greeted = False
@@ -98,8 +98,8 @@ class SmtpConnection:
         reply = await self._command("STARTTLS", "STARTTLS")
         if reply.code != 220:
             return None  # it changed its mind; plain text is allowed here
-        if self._wire.unread:  # would be read as if it had come encrypted (CVE-2011-0411)
-            return ConnectFault(text="octets between STARTTLS and TLS", tls=True)
+        if not self._wire.quiet:  # early octets would pass for encrypted ones (CVE-2011-0411)
+            return ConnectFault(text="octets or a close between STARTTLS and TLS", tls=True)
         loop, wire = asyncio.get_running_loop(), self._wire
         timeout_s = self._settings.connect_timeout_s
         try:

@@ -66,6 +66,7 @@ class Script:
     offers: tuple[str, ...] = ("PIPELINING", "SIZE 52428800", "8BITMIME", "SMTPUTF8")
     tls: ssl.SSLContext | None = None
     accept_data_without_recipient: bool = False
+    take_before_fault: bool = False  # with a Fault as ``final``: taken all the same
 
 
 class Sink:
@@ -278,14 +279,22 @@ class _Conversation:
             await self.say("554 5.5.1 no valid recipients")
         elif self.sink.lmtp:
             await self.final_lmtp(message)
-        elif await self.answer("final", "250 2.0.0 taken", positive="2"):
-            self.take(message, message.rcpt_to)
+        else:
+            await self.final(message, message.rcpt_to, "250 2.0.0 taken")
 
     async def final_lmtp(self, message: SinkMessage) -> None:
         for address in message.rcpt_to:
             scripted = self.script.final_by_rcpt.get(address)
-            if await self.answer("final", f"250 2.0.0 <{address}> taken", scripted):
-                self.take(message, [address])
+            await self.final(message, [address], f"250 2.0.0 <{address}> taken", scripted)
+
+    async def final(
+        self, message: SinkMessage, rcpt_to: list[str], normal: str, answer: Answer = None
+    ) -> None:
+        scripted = answer if answer is not None else self.script.answers.get("final")
+        if isinstance(scripted, Fault) and self.script.take_before_fault:
+            self.take(message, rcpt_to)
+        if await self.answer("final", normal, scripted or normal, positive="2"):
+            self.take(message, rcpt_to)
 
     def take(self, message: SinkMessage, rcpt_to: list[str]) -> None:
         taken = SinkMessage(message.mail_from, rcpt_to, message.raw, message.tls)
