@@ -227,7 +227,7 @@ async def test_a_client_that_sends_ahead_is_slowed_down(tmp_path: Path) -> None:
             await _ready(client)
             for command in ("MAIL FROM:<>", "RCPT TO:<anna@example.org>", "DATA"):
                 await client.ask(command)
-            ahead = 20_000
+            ahead = 10_000
             sending = asyncio.create_task(
                 client.send(b"x\r\n.\r\n" + (b"NOOP " + b"x" * 400 + b"\r\n") * ahead)
             )

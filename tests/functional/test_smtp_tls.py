@@ -157,7 +157,7 @@ def test_a_client_that_vanishes_in_the_handshake(
     tmp_path: Path,
     spool: Path,
 ) -> None:
-    """Event loops do not tell a protocol that its connection was lost there; it counts all the same."""
+    """Event loops may not tell a protocol that its connection was lost there; it counts."""
 
     async def vanish() -> None:
         store = TlsStore(hostname="mx.example.org", directory=tmp_path / "t", clock=SystemClock())
