@@ -2,7 +2,7 @@
 
 ``python -m training.bench_accuracy --corpus DIR --out DIR``, where the first folder holds the
 unpacked public corpora (``spamassassin``, ``csdmc2010``, ``codealltag``, ``spam-2023-2025``).
-Writes ``accuracy.json`` and ``accuracy.md`` and prints the tables.
+Writes ``accuracy.html``, ``accuracy.md``, ``accuracy.json`` and all scores; prints the tables.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from rich.console import Console
 
 from models.bundle import Bundle, BundleError
 from models.registry import baseline_directory
+from training.bench_accuracy_plots import as_page
 from training.bench_accuracy_rivals import MissingRivalError, open_bogofilter
 from training.bench_accuracy_streams import STREAMS, Corpora, Stream
 from training.bench_accuracy_tables import Result, Table, as_json, as_markdown, compare, show
@@ -105,7 +106,7 @@ def run_table(
     out: Path,
     console: Console,
     resamples: int,
-) -> Table:
+) -> tuple[Table, list[Result]]:
     """Run all filters over one stream and compare ours with each of the others.
 
     Labels and scores go to ``out/scores``, so that plots need no second run.
@@ -125,7 +126,8 @@ def run_table(
         seconds = time.perf_counter() - begun
         console.print(f"{stream.name}, {protocol}, {name}: {seconds:.0f} s", highlight=False)
     _save_scores(out / "scores" / f"{stream.name}-{protocol}.npz", results)
-    return compare(stream, protocol, results, notes=tuple(notes), resamples=resamples)
+    notes_found = tuple(notes)
+    return compare(stream, protocol, results, notes=notes_found, resamples=resamples), results
 
 
 def _save_scores(path: Path, results: list[Result]) -> None:
@@ -163,7 +165,7 @@ def main(
     """Compare filters on public mail; exit 1 if the control with shuffled labels fails."""
     console = Console(stderr=True)
     corpora = Corpora(corpus, complain=lambda text: console.print(text, highlight=False))
-    tables: list[Table] = []
+    parts: list[tuple[Table, list[Result]]] = []
     out.mkdir(parents=True, exist_ok=True)
     chosen = _chosen(filters, FILTERS)
     for name in _chosen(streams, STREAMS):
@@ -175,17 +177,24 @@ def main(
         if limit is not None:
             stream = stream.first(limit)
         for protocol in protocols_of(stream):
-            table = run_table(
+            part = run_table(
                 stream, protocol, chosen, out=out, console=console, resamples=resamples
             )
-            tables.append(table)
-            show(table, Console())
-            (out / "accuracy.json").write_text(as_json(tables), encoding="utf-8")
-            (out / "accuracy.md").write_text(as_markdown(tables), encoding="utf-8")
-    failures = control_failures(tables)
+            show(part[0], Console())
+            parts.append(part)
+            _write(out, parts)
+    failures = control_failures([table for table, _ in parts])
     for failure in failures:
         console.print(failure, highlight=False)
-    sys.exit(1 if failures or not tables else 0)
+    sys.exit(1 if failures or not parts else 0)
+
+
+def _write(out: Path, parts: list[tuple[Table, list[Result]]]) -> None:
+    """Write what there is so far: a long run that is stopped leaves its tables."""
+    tables = [table for table, _ in parts]
+    (out / "accuracy.json").write_text(as_json(tables), encoding="utf-8")
+    (out / "accuracy.md").write_text(as_markdown(tables), encoding="utf-8")
+    (out / "accuracy.html").write_text(as_page(parts), encoding="utf-8")
 
 
 def _chosen(given: str, known: Iterable[str]) -> tuple[str, ...]:

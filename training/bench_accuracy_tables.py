@@ -112,15 +112,19 @@ def as_markdown(tables: Sequence[Table]) -> str:
 
 def show(table: Table, console: Console) -> None:
     """Print one table for people."""
-    drawn = RichTable(title=_caption(table), title_justify="left")
-    drawn.add_column("filter")
-    for heading in (*_HEADINGS.values(), "1-ROCA % of the first 1000", "messages/s"):
-        drawn.add_column(heading, justify="right")
+    drawn = RichTable(title=caption(table), title_justify="left")
+    for heading in headings():
+        drawn.add_column(heading, justify="left" if heading == "filter" else "right")
     for row in table.rows:
-        drawn.add_row(*_cells(row))
+        drawn.add_row(*cells(row))
     console.print(drawn)
-    for line in _lines(table):
+    for line in lines(table):
         console.print(line, highlight=False)
+
+
+def headings() -> list[str]:
+    """Return the headings of a table's columns."""
+    return ["filter", *_HEADINGS.values(), "1-ROCA % of the first 1000", "messages/s"]
 
 
 def _row(result: Result, resamples: int) -> Row:
@@ -156,31 +160,34 @@ def _comparison(first: Result, second: Result, resamples: int) -> Comparison:
     )
 
 
-def _caption(table: Table) -> str:
+def caption(table: Table) -> str:
+    """Return what a table is about, in one line."""
     return f"{table.title}; {table.protocol}; {table.ham} ham, {table.spam} spam"
 
 
-def _cells(row: Row) -> list[str]:
-    cells = [row.filter_name]
+def cells(row: Row) -> list[str]:
+    """Return a row's texts, one for each of the headings."""
+    texts = [row.filter_name]
     for name in MEASURE_NAMES:
         low, high = row.intervals[name]
-        cells.append(f"{row.measures[name]:.3f} ({low:.3f} to {high:.3f})")
+        texts.append(f"{row.measures[name]:.3f} ({low:.3f} to {high:.3f})")
     start = row.start_roca_complement_percent
-    cells.append("" if start is None else f"{start:.3f}")
-    cells.append(f"{row.messages_per_second:.0f}")
-    return cells
+    texts.append("" if start is None else f"{start:.3f}")
+    texts.append(f"{row.messages_per_second:.0f}")
+    return texts
 
 
-def _lines(table: Table) -> list[str]:
-    lines = []
+def lines(table: Table) -> list[str]:
+    """Return the paired differences and notes, one line each."""
+    texts = []
     for pair in table.comparisons:
         for name in ("roca_complement_percent", "spam_missed_percent_at_ham_0_1_percent"):
             value, low, high = pair.differences[name]
-            lines.append(
+            texts.append(
                 f"{pair.first} minus {pair.second}, {_HEADINGS[name]}: "
                 f"{value:+.3f} ({low:+.3f} to {high:+.3f}): {_verdict(low, high)}"
             )
-    return [*lines, *table.notes]
+    return [*texts, *table.notes]
 
 
 def _verdict(low: float, high: float) -> str:
@@ -190,17 +197,17 @@ def _verdict(low: float, high: float) -> str:
 
 
 def _markdown(table: Table) -> str:
-    headings = ["filter", *_HEADINGS.values(), "1-ROCA % of the first 1000", "messages/s"]
-    rows = [f"| {' | '.join(_cells(row))} |" for row in table.rows]
+    names = headings()
+    rows = [f"| {' | '.join(cells(row))} |" for row in table.rows]
     return "\n".join(
         [
-            f"### {_caption(table)}",
+            f"### {caption(table)}",
             "",
-            f"| {' | '.join(headings)} |",
-            f"| --- |{' ---: |' * (len(headings) - 1)}",
+            f"| {' | '.join(names)} |",
+            f"| --- |{' ---: |' * (len(names) - 1)}",
             *rows,
             "",
-            *(f"- {line}" for line in _lines(table)),
+            *(f"- {line}" for line in lines(table)),
             "",
         ]
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
@@ -43,39 +44,23 @@ Words = Mapping[str, str]
 
 def roc_plot(run: Run, words: Words) -> str:
     """Both error rates against each other on logistic axes, where good filters differ visibly."""
-    ham = np.sort(run.scores[~run.is_spam])
-    spam = np.sort(run.scores[run.is_spam])
-    thresholds = np.unique(run.scores)
-    ham_called_spam = 1.0 - np.searchsorted(ham, thresholds, side="left") / len(ham)
-    spam_missed = np.searchsorted(spam, thresholds, side="left") / len(spam)
-    here = (
-        float((ham >= run.threshold).mean()),
-        float((spam < run.threshold).mean()),
-    )
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure()
-        axes.plot(
-            _logit(ham_called_spam), _logit(spam_missed), color=SPAM_COLOUR, drawstyle="steps-post"
-        )
-        axes.plot(*(_logit(np.array([rate])) for rate in here), "o", color=HAM_COLOUR)
+    called = float((run.scores[~run.is_spam] >= run.threshold).mean())
+    missed = float((run.scores[run.is_spam] < run.threshold).mean())
+    here = rates_as_logits((called, missed)).tolist()
+    with new_figure() as (figure, axes):
+        draw_roc(axes, run.is_spam, run.scores, colour=SPAM_COLOUR, name="")
+        axes.plot([here[0]], [here[1]], "o", color=HAM_COLOUR)
         axes.annotate(
             words["threshold"],
-            (float(_logit(np.array(here[0]))), float(_logit(np.array(here[1])))),
+            (here[0], here[1]),
             textcoords="offset points",
             xytext=(8, 6),
             color=HAM_COLOUR,
         )
-        axes.axvline(float(_logit(np.array(0.001))), color=_QUIET, linestyle=":", linewidth=1)
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(FixedLocator([float(v) for v in _logit(_LOGIT_TICKS)]))
-            axis.set_minor_locator(NullLocator())
-            axis.set_major_formatter(FuncFormatter(_percent_of_logit))
-        edge = float(_logit(np.array(0.6)))
-        axes.set_xlim(float(_logit(np.array(_LEAST_RATE))) - 0.2, edge)
-        axes.set_ylim(float(_logit(np.array(_LEAST_RATE))) - 0.2, edge)
+        logistic_axes(axes)
         axes.set_xlabel(words["ham_called_spam"])
         axes.set_ylabel(words["spam_missed"])
-        return _svg(figure, "roc")
+        return svg(figure, "roc")
 
 
 def learning_plot(run: Run, words: Words) -> str:
@@ -83,8 +68,7 @@ def learning_plot(run: Run, words: Words) -> str:
     blocks = np.array_split(np.arange(len(run.scores)), max(1, min(40, len(run.scores) // 50)))
     wrong = np.where(run.is_spam, run.scores < run.threshold, run.scores >= run.threshold)
     ends = np.array([block[-1] + 1 for block in blocks if len(block)])
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure()
+    with new_figure() as (figure, axes):
         for is_spam, colour, name in (
             (False, HAM_COLOUR, "ham_called_spam"),
             (True, SPAM_COLOUR, "spam_missed"),
@@ -101,12 +85,12 @@ def learning_plot(run: Run, words: Words) -> str:
                 label=words[name],
             )
         axes.set_yscale("symlog", linthresh=0.1)
-        _percent_ticks(axes, [0, 0.1, 1, 10, 100])
+        percent_ticks(axes, [0, 0.1, 1, 10, 100])
         axes.set_ylim(0, 110)
         axes.set_xlim(0, len(wrong))
         axes.set_xlabel(words["messages_seen"])
         axes.legend(loc="upper right")
-        return _svg(figure, "learning")
+        return svg(figure, "learning")
 
 
 def calibration_plot(run: Run, words: Words) -> str:
@@ -118,8 +102,7 @@ def calibration_plot(run: Run, words: Words) -> str:
     said = np.bincount(bins, weights=run.scores, minlength=10)[used] / counts[used]
     was = np.bincount(bins, weights=run.is_spam, minlength=10)[used] / counts[used]
     spread = 1.96 * np.sqrt(np.maximum(was * (1.0 - was), 0.25 / counts[used]) / counts[used])
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure()
+    with new_figure() as (figure, axes):
         axes.plot([0, 1], [0, 1], color=_QUIET, linestyle=":", linewidth=1)
         low, high = np.minimum(spread, was), np.minimum(spread, 1.0 - was)
         axes.errorbar(said, was, yerr=np.stack([low, high]), fmt="o-", color=SPAM_COLOUR)
@@ -138,7 +121,7 @@ def calibration_plot(run: Run, words: Words) -> str:
         axes.set_ylim(-0.03, 1.05)
         axes.set_xlabel(words["probability_said"])
         axes.set_ylabel(words["share_spam"])
-        return _svg(figure, "calibration")
+        return svg(figure, "calibration")
 
 
 def histogram_plot(run: Run, words: Words) -> str:
@@ -151,8 +134,7 @@ def histogram_plot(run: Run, words: Words) -> str:
         shown = np.clip(shown, -_MAX_LOG_ODDS, _MAX_LOG_ODDS)
         threshold = float(np.log(run.threshold / (1.0 - run.threshold)))
     edges = np.histogram_bin_edges(shown, bins=60)
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure()
+    with new_figure() as (figure, axes):
         for is_spam, colour, name in ((False, HAM_COLOUR, "ham"), (True, SPAM_COLOUR, "spam")):
             values = shown[run.is_spam == is_spam]
             axes.hist(values, bins=edges.tolist(), color=colour, alpha=0.55, label=words[name])
@@ -167,22 +149,21 @@ def histogram_plot(run: Run, words: Words) -> str:
             ]
             axes.xaxis.set_major_locator(FixedLocator(ticks))
         axes.legend(loc="upper center", ncols=2)
-        return _svg(figure, "histogram")
+        return svg(figure, "histogram")
 
 
 def roca_plot(run: Run, words: Words) -> str:
     """Show 1-ROCA of each tenth of the stream by itself: does the filter get better, or tire."""
     found = roca_by_block(run)
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure()
+    with new_figure() as (figure, axes):
         axes.plot(*zip(*found, strict=True), "o-", color=SPAM_COLOUR)
         axes.set_yscale("symlog", linthresh=0.001)
-        _percent_ticks(axes, [0, 0.001, 0.01, 0.1, 1, 10, 100])
+        percent_ticks(axes, [0, 0.001, 0.01, 0.1, 1, 10, 100])
         axes.set_ylim(0, max([0.1, *(2.0 * value for _, value in found)]))
         axes.set_xlim(0, len(run.scores))
         axes.set_xlabel(words["messages_seen"])
         axes.set_ylabel("1-ROCA")
-        return _svg(figure, "roca")
+        return svg(figure, "roca")
 
 
 def roca_by_block(run: Run, blocks: int = 10) -> list[tuple[int, float]]:
@@ -196,18 +177,45 @@ def roca_by_block(run: Run, blocks: int = 10) -> list[tuple[int, float]]:
     return found
 
 
-def _figure() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
-    return figure, figure.add_subplot()
+@contextmanager
+def new_figure() -> Iterator[tuple[Figure, Axes]]:
+    """Give an empty figure in the report's look, which holds while it is drawn."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
+        yield figure, figure.add_subplot()
 
 
-def _percent_ticks(axes: Axes, ticks: list[float]) -> None:
+def draw_roc(axes: Axes, is_spam: BoolArray, scores: FloatArray, *, colour: str, name: str) -> None:
+    """Draw spam missed against ham called spam for every threshold, on logistic axes."""
+    ham, spam = np.sort(scores[~is_spam]), np.sort(scores[is_spam])
+    thresholds = np.unique(scores)
+    called = 1.0 - np.searchsorted(ham, thresholds, side="left") / len(ham)
+    missed = np.searchsorted(spam, thresholds, side="left") / len(spam)
+    logits = rates_as_logits(called), rates_as_logits(missed)
+    axes.plot(*logits, color=colour, drawstyle="steps-post", label=name)
+
+
+def logistic_axes(axes: Axes) -> None:
+    """Label both axes with percentages on the logistic scale; mark 0.1% of ham."""
+    axes.axvline(float(rates_as_logits(np.array(0.001))), color=_QUIET, linestyle=":", linewidth=1)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(FixedLocator([float(v) for v in rates_as_logits(_LOGIT_TICKS)]))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(_percent_of_logit))
+    low, high = (float(rates_as_logits(np.array(rate))) for rate in (_LEAST_RATE, 0.6))
+    axes.set_xlim(low - 0.2, high)
+    axes.set_ylim(low - 0.2, high)
+
+
+def percent_ticks(axes: Axes, ticks: list[float]) -> None:
+    """Label the vertical axis with these percentages only."""
     axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
 
 
-def _logit(rates: FloatArray | tuple[float, ...]) -> FloatArray:
+def rates_as_logits(rates: FloatArray | tuple[float, ...]) -> FloatArray:
+    """Return rates (0 to 1) on the logistic scale, kept off its infinite ends."""
     bounded = np.clip(np.asarray(rates, dtype=np.float64), _LEAST_RATE, 1.0 - _LEAST_RATE)
     result: FloatArray = np.log(bounded / (1.0 - bounded))
     return result
@@ -221,8 +229,8 @@ def _share(wrong: BoolArray, of_class: BoolArray) -> float:
     return 100.0 * float(wrong[of_class].mean()) if of_class.any() else float("nan")
 
 
-def _svg(figure: Figure, name: str) -> str:
-    """Draw to an ``<svg>`` element whose ids are its own, so that several fit on one page."""
+def svg(figure: Figure, name: str) -> str:
+    """Return the figure as an ``<svg>`` element whose ids are its own: several fit on a page."""
     with io.StringIO() as text:
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
         drawn = text.getvalue()

@@ -2,8 +2,10 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -179,6 +181,12 @@ def test_the_bench_runs_and_writes_its_tables(folder, tmp_path):
         assert len(scores["schwamm"]) == 90
     assert tables[0]["rows"][0]["filter_name"] == "schwamm"
     assert "made from mail of this stream" in " ".join(tables[2]["notes"])
+    page = (tmp_path / "accuracy.html").read_text(encoding="utf-8")
+    drawings = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    assert len(drawings) == 6
+    assert all(ElementTree.fromstring(one) is not None for one in drawings)
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
     assert (tmp_path / "accuracy.md").read_text().count("| schwamm |") == 3
     done = subprocess.run(
         [sys.executable, "-m", "training.bench_accuracy", "--corpus", folder, "--out", tmp_path,
