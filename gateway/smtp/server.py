@@ -33,11 +33,15 @@ class SmtpServer(Generic[F]):
         return self._service.budget.used_bytes
 
     async def listen(self, sock: socket.socket) -> None:
-        """Accept on a bound socket that other processes may share; the caller's stays its own."""
+        """Accept on a bound socket, which is ours from here on and closed when we drain.
+
+        Other processes may share it: each closes only its own descriptor, and the queue of new
+        clients stays with those who still accept.
+        """
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
             lambda: SmtpConnection(self._service, loop),
-            sock=sock.dup(),
+            sock=sock,
             backlog=self._service.limits.backlog,
         )
 
@@ -84,7 +88,7 @@ async def start_server(  # noqa: PLR0913  the list of what the composition root 
     limits: Limits | None = None,
     per_client: ConnectionCounter | None = None,
 ) -> SmtpServer[F]:
-    """Serve SMTP on ``sock``, an already bound socket.
+    """Serve SMTP on ``sock``, an already bound socket that is given over (see ``listen``).
 
     ``temporary`` is an existing directory for large messages in flight, on the file system of the
     records. ``limits`` takes the place of those from ``settings``; ``per_client`` is where counters

@@ -116,7 +116,7 @@ class SmtpService:
 
     async def __aenter__(self) -> Self:
         settings = SmtpSettings(hostname="mx.example.org")
-        self.socket = self._share.dup() if self._share else socket.create_server((self.host, 0))
+        self.socket = self._share or socket.create_server((self.host, 0))
         self.socket.setblocking(False)
         self.port = self.socket.getsockname()[1]
         self.server = await start_server(
@@ -142,13 +142,8 @@ class SmtpService:
         trace: TracebackType | None,
     ) -> None:
         await self.server.drain(5.0)
-        self.close_socket()
         if kind is None:
             await self.settled()
-
-    def close_socket(self) -> None:
-        """Close the bound socket itself, as its owner does when the service ends."""
-        self.socket.close()
 
     async def settled(self) -> None:
         """Wait until no connection is open; then no memory is reserved and all facts are ended."""

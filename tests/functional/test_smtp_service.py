@@ -295,7 +295,6 @@ async def test_drain_ends_idle_clients_and_lets_messages_finish(tmp_path: Path) 
             for client in (idle, between):
                 assert (await client.reply()).startswith("421 4.3.2 ")
                 assert await client.rest() == b""
-            service.close_socket()
             with pytest.raises(ConnectionRefusedError):
                 await asyncio.open_connection("127.0.0.1", service.port)
             await in_data.send(b"\r\nother half\r\n.\r\n")
@@ -331,7 +330,7 @@ async def test_drain_leaves_the_queue_to_the_other_workers(tmp_path: Path) -> No
     """Two servers share one listening socket; when one stops, the other takes all new clients."""
     async with SmtpService(tmp_path) as first:
         (tmp_path / "second").mkdir()
-        async with SmtpService(tmp_path / "second", share=first.socket) as second:
+        async with SmtpService(tmp_path / "second", share=first.socket.dup()) as second:
             assert await second.server.drain(1) == 0
             for _ in range(5):
                 async with RawClient("127.0.0.1", first.port) as client:
