@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from gateway.core.errors import AddressError
@@ -58,7 +59,9 @@ def parse_address(spelling: str) -> Address:
     local = _unquote(raw_local)
     if len(local.encode()) > 64:
         raise AddressError("local part longer than 64 octets")
-    if _ROUTED & set(local):
+    # A next hop may fold full-width forms to ASCII: what routes after that must not pass before.
+    plain = local if local.isascii() else unicodedata.normalize("NFKC", local)
+    if _ROUTED & set(plain):
         raise AddressError("sender-specified routing in local part")
     return Address(spelling=spelling, local=local.lower(), domain=normal_domain(raw_domain))
 
