@@ -79,7 +79,7 @@ class ConnectionCounter(Protocol):
 
 
 class LocalConnectionCounter:
-    """Open connections per client address, within this worker."""
+    """Open connections per client, within this worker: an IPv4 address or an IPv6 /64."""
 
     def __init__(self, *, per_client: int, count_loopback: bool = False) -> None:
         self._per_client = per_client
@@ -90,22 +90,35 @@ class LocalConnectionCounter:
         """Count one more connection of ``ip`` unless it has its share."""
         if not self._counts(ip):
             return True
-        if self._open[ip] >= self._per_client:
+        client = _client(ip)
+        if self._open.get(client, 0) >= self._per_client:
             return False
-        self._open[ip] += 1
+        self._open[client] += 1
         return True
 
     def leave(self, ip: str) -> None:
         """Forget one connection; an address without any is not remembered."""
         if not self._counts(ip):
             return
-        if self._open[ip] > 1:
-            self._open[ip] -= 1
+        client = _client(ip)
+        if self._open[client] > 1:
+            self._open[client] -= 1
         else:
-            del self._open[ip]
+            del self._open[client]
 
     def _counts(self, ip: str) -> bool:
         return self._count_loopback or not (ip.startswith("127.") or ip == "::1")
+
+
+def _client(ip: str) -> str:
+    """Who counts as one: whoever has one IPv6 address has the 2^64 of its network."""
+    if ":" not in ip:
+        return ip
+    try:
+        packed = ipaddress.IPv6Address(ip).packed
+    except ValueError:
+        return ip
+    return packed[:8].hex()
 
 
 def client_ip(peer: str) -> str:

@@ -19,7 +19,7 @@ from gateway.core.mail import Mail, Session
 from gateway.core.reply import ACCEPTED, NO_RELAY, Reply
 from gateway.settings import SmtpSettings
 from gateway.smtp.limits import Limits
-from gateway.smtp.ports import TlsContexts
+from gateway.smtp.ports import RecipientPolicy, TlsContexts
 from gateway.smtp.server import SmtpServer, start_server
 
 T = TypeVar("T")
@@ -94,6 +94,7 @@ class SmtpService:
         tls: TlsContexts | None = None,
         per_client: Any = None,
         share: socket.socket | None = None,
+        recipients: RecipientPolicy | None = None,
         **limits: float,
     ) -> None:
         self.intake = RecordingIntake()
@@ -102,6 +103,7 @@ class SmtpService:
         self._tls = tls
         self._per_client = per_client
         self._share = share
+        self._recipients = recipients or OneDomain()
         # A self-closing server waits for the client to read its last word; tests are in a hurry.
         self._limits = {"linger_s": 0.5, **limits}
         self.server: SmtpServer[Facts]
@@ -124,7 +126,7 @@ class SmtpService:
             settings=settings,
             clock=SystemClock(),
             ids=IdSource("t1"),
-            recipients=OneDomain(),
+            recipients=self._recipients,
             intake=self.intake,
             on_connect=self._on_connect,
             log=structlog.get_logger(),

@@ -37,6 +37,15 @@ def test_connections_of_a_client_are_counted_and_forgotten() -> None:
     assert counter._open == {}
 
 
+def test_an_ipv6_network_is_one_client() -> None:
+    counter = LocalConnectionCounter(per_client=2)
+    ips = ["2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3", "2001:db8:0:1::1", "odd:address"]
+    assert [counter.enter(ip) for ip in ips] == [True, True, False, True, True]
+    for ip in ("2001:db8::2", "2001:db8::1", "2001:db8:0:1::1", "odd:address"):
+        counter.leave(ip)
+    assert counter._open == {}
+
+
 def test_this_machine_counts_only_when_asked_to() -> None:
     counter = LocalConnectionCounter(per_client=1)
     assert all(counter.enter(ip) for ip in ("127.0.0.1", "127.0.0.1", "::1", "::1"))
