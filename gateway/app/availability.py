@@ -31,7 +31,7 @@ class AvailabilityJournal:
 
     def block_list(self, health: ListHealth) -> None:
         """A block list fell sick or recovered."""
-        self.note("dnsbl", health.zone, up=not health.sick, reason=health.state)
+        self.note("dnsbl", health.zone, up=health.up, reason=health.state)
 
     def note(self, kind: str, subject: str, *, up: bool, reason: str = "") -> None:
         """One fact; a full disk must not stop the process that wants to tell of it."""

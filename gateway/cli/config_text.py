@@ -48,17 +48,19 @@ personal_data = false       # true: addresses and subjects appear in the log
 
 # Points of single symbols and the most a group may add; what is not named keeps its default.
 [scores.symbols]
-# FROM_NAME_HAS_ADDRESS = 1.5
+# FROM_NAME_HAS_OTHER_ADDRESS = 1.5
 [scores.caps]
-# headers = 3.5
+# headers = 3.0
 """
 
 _LISTS = """
 # Block lists (RFC 5782) are asked only after you turn them on: read each list's terms first,
-# commercial hosting often needs a key. "codes" says which answers are listings; every other answer
-# is an error. [[dnsbl]] zone = "zen.spamhaus.org" terms =
-# "https://www.spamhaus.org/organization/dnsblusage/" codes = { "127.0.0.2" = "DNSBL_SBL",
-# "127.0.0.4" = "DNSBL_XBL", "127.0.0.10" = "DNSBL_PBL" }
+# commercial hosting often needs a key. "codes" says which answers are listings; every other
+# answer is an error.
+# [[dnsbl]]
+# zone = "zen.spamhaus.org"
+# terms = "https://www.spamhaus.org/organization/dnsblusage/"
+# codes = { "127.0.0.2" = "DNSBL_SBL", "127.0.0.4" = "DNSBL_XBL", "127.0.0.10" = "DNSBL_PBL" }
 """
 
 _TRIAL = """

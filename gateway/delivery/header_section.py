@@ -1,21 +1,26 @@
-"""Where the header section of original bytes ends and where its fields lie; nothing is decoded."""
+"""Where the header section of original bytes ends and where some of its fields lie.
+
+Nothing is decoded. A header section may be fifty megabytes of a stranger's choice, so fields are
+found by substring search, never by walking over all of them, and only so many places are looked at.
+"""
 
 import mmap
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 _FIELD_START: Final = re.compile(rb"[!-9;-~]{1,998}[ \t]*:")
+_FIELD_END: Final = re.compile(rb"(?:\r\n|\r(?!\n)|\n)(?![ \t])")
 _SPACES: Final = re.compile(rb"[ \t\r\n]+")
+_LINE_ENDS: Final = frozenset(b"\r\n")
+_MAX_NAME: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One field: its place in the content, continuation lines and line end included.
+    """One field: its place in the header section, continuation lines and line end included.
 
-    ``name`` is lower-case and without the white space that some put before the colon; it is empty
-    for a line that is no field.
+    ``name`` is lower-case and without the white space that some put before the colon.
     """
 
     start: int
@@ -37,25 +42,31 @@ def begins_with_field(header: bytes) -> bool:
     return _FIELD_START.match(header) is not None
 
 
-def fields(header: bytes) -> Iterator[Field]:
-    """The fields of a header section in order; linear in its size."""
-    start = 0
-    while start < len(header):
-        stop = _field_stop(header, start)
-        name, colon, value = header[start:stop].partition(b":")
-        name = _SPACES.sub(b"", name.rstrip()).lower() if colon and len(name) < 1000 else b""
-        yield Field(start=start, stop=stop, name=name, value=value)
-        start = stop
+def fields_beginning(header: bytes, prefix: bytes, most: int) -> list[Field] | None:
+    """Fields whose names begin with ``prefix`` (lower-case), in order.
+
+    A bare CR or LF counts as a line end too, for it becomes one on the wire. None when ``prefix``
+    occurs in more than ``most`` places, whatever they are.
+    """
+    lowered = header.lower()
+    found: list[Field] = []
+    place = lowered.find(prefix)
+    for _ in range(most):
+        if place < 0:
+            return found
+        if place == 0 or header[place - 1] in _LINE_ENDS:
+            found.append(_field(header, place))
+        place = lowered.find(prefix, place + len(prefix))
+    return found if place < 0 else None
 
 
-def _field_stop(header: bytes, start: int) -> int:
-    while True:
-        end = header.find(b"\r\n", start)
-        if end < 0:
-            return len(header)
-        start = end + 2
-        if header[start : start + 1] not in {b" ", b"\t"}:
-            return start
+def _field(header: bytes, start: int) -> Field:
+    end = _FIELD_END.search(header, start)
+    stop = end.end() if end else len(header)
+    name, colon, value = header[start:stop].partition(b":")
+    if not colon or len(name) > _MAX_NAME:
+        name, value = header[start : min(start + _MAX_NAME, stop)], b""
+    return Field(start=start, stop=stop, name=_SPACES.sub(b"", name).lower(), value=value)
 
 
 def unfolded(value: bytes) -> bytes:

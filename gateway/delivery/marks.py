@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.core.errors import ConfigError
-from gateway.delivery.header_section import Field, fields, header_end, unfolded
+from gateway.delivery.header_section import Field, fields_beginning, header_end, unfolded
 
 LOOP_FIELD: Final = "X-Schwamm-Mark"
 RELEASED_FIELD: Final = "X-Schwamm-Released"
@@ -25,7 +25,9 @@ RELEASE_VALID_MS: Final = 7 * 86_400_000
 
 _KEY_BYTES: Final = 32
 _MAX_FIELDS: Final = 20
-_BOUND_FIELDS: Final = (b"from", b"to", b"subject", b"date", b"message-id")
+_MAX_PLACES: Final = 1000
+_HEADER_BYTES: Final = 1024 * 1024  # marks stand near the top; more is never looked at
+_BOUND_FIELDS: Final = ("From", "Subject", "Date", "Message-ID")
 _LETTER: Final = r"[A-Za-z0-9_-]"
 _LOOP: Final = re.compile(
     rf"([0-9a-z-]{{1,40}})((?: {_LETTER}{{11}}){{1,1000}}) ({_LETTER}{{16}})\Z"
@@ -136,10 +138,9 @@ class Marks:
 
 def _fields_named(content: bytes | mmap.mmap, name: str) -> list[Field]:
     wanted = name.lower().encode()
-    header = content[: header_end(content)]
-    if wanted not in header.lower():
-        return []
-    return [field for field in fields(header) if field.name == wanted][:_MAX_FIELDS]
+    header = content[: min(header_end(content), _HEADER_BYTES)]
+    found = fields_beginning(header, wanted, _MAX_PLACES) or []
+    return [field for field in found if field.name == wanted][:_MAX_FIELDS]
 
 
 def _digest(content: bytes | mmap.mmap) -> str:
@@ -150,8 +151,8 @@ def _digest(content: bytes | mmap.mmap) -> str:
     """
     end = header_end(content)
     digest = hashlib.sha256()
-    for field in fields(content[:end]):
-        if field.name in _BOUND_FIELDS:
+    for name in _BOUND_FIELDS:
+        for field in _fields_named(content, name):
             digest.update(field.name + b":" + unfolded(field.value) + b"\n")
     digest.update(b"\n")
     stop = _body_stop(content, end)

@@ -17,15 +17,28 @@ from typing import Final
 
 from gateway.core.record import MessageFacts
 from gateway.core.verdict import Verdict
-from gateway.delivery.header_section import begins_with_field, fields, header_end, unfolded
+from gateway.delivery.header_section import (
+    Field,
+    begins_with_field,
+    fields_beginning,
+    header_end,
+    unfolded,
+)
 from gateway.delivery.marks import LOOP_FIELD, RELEASED_FIELD, Marks
 from gateway.delivery.subject import tagged_subject
 
 OWN_PREFIX: Final = b"x-schwamm-"
 _AUTHENTICATION_RESULTS: Final = b"authentication-results"
+_LOOP_NAME: Final = LOOP_FIELD.lower().encode()
+_MAX_PLACES: Final = 1000  # where one of these names occurs in a header section
+_UNREAD: Final = re.compile(
+    rb"(?<=[\r\n])(?i:x-schwamm-|authentication-results[ \t\r\n]*:)"
+    rb"[^\r\n]*(?:(?:\r\n|\r|\n)[ \t][^\r\n]*)*(?:\r\n|\r|\n|\Z)"
+)
 _LINE_BYTES: Final = 78
 _MAX_SYMBOLS: Final = 60
 _CHUNK_BYTES: Final = 256 * 1024
+_FIRST_BYTES: Final = 1200  # more than the longest field name
 _WORD_BYTES: Final = 900
 _VISIBLE: Final = re.compile(rf"[!-~]{{0,{_WORD_BYTES}}}\Z")
 _AUTHSERV_ID: Final = re.compile(rb'(?:"((?:[^"\\]|\\.)*)"|([^\s;()"]+))')
@@ -115,9 +128,12 @@ def _mbox_line(content: bytes | mmap.mmap) -> int:
 
 def _may_follow_ours(content: bytes | mmap.mmap, pieces: list[bytes | range]) -> bool:
     """Whether what comes first is a field, or the empty line before the body, or nothing."""
-    if not pieces or isinstance(pieces[0], bytes):
+    if not pieces:
         return True
-    first = content[pieces[0].start : min(pieces[0].start + 1200, pieces[0].stop)]
+    piece = pieces[0]
+    if isinstance(piece, range):
+        piece = content[piece.start : min(piece.start + _FIRST_BYTES, piece.stop)]
+    first = piece[:_FIRST_BYTES]
     return not first or first.startswith(b"\r\n") or begins_with_field(first)
 
 
@@ -181,30 +197,37 @@ def _edited(
 ) -> list[bytes | range]:
     """Ranges of the content without what must go, and the tagged subject in its place."""
     header = content[start:stop]
-    lowered = header.lower()
-    if not tag and OWN_PREFIX not in lowered and _AUTHENTICATION_RESULTS not in lowered:
-        return [range(start, len(content))]
+    own = fields_beginning(header, OWN_PREFIX, _MAX_PLACES)
+    results = fields_beginning(header, _AUTHENTICATION_RESULTS, _MAX_PLACES)
+    if own is None or results is None:  # nobody's good mail: all of them go, unread
+        cleaned = _UNREAD.sub(b"", b"\n" + header)[1:]
+        return [cleaned, range(stop, len(content))]
+    changes = [(field, b"") for field in own if not _is_our_mark(field, marks)]
+    changes += [(field, b"") for field in results if _speaks_as_us(field, hostname)]
+    subject = _subject(header) if tag else None
+    if subject is not None:
+        changes.append((subject, tagged_subject(header[subject.start : subject.stop], tag)))
     pieces: list[bytes | range] = []
     kept_from = start
-    for field in fields(header):
-        instead = b""
-        if tag and field.name == b"subject":
-            instead, tag = tagged_subject(header[field.start : field.stop], tag), ""
-        elif not _must_go(field.name, field.value, marks, hostname):
-            continue
-        pieces.append(range(kept_from, start + field.start))
-        pieces += [instead] if instead else []
+    for field, instead in sorted(changes, key=lambda change: change[0].start):
+        pieces += [range(kept_from, start + field.start), instead]
         kept_from = start + field.stop
     pieces.append(range(kept_from, len(content)))
     return [piece for piece in pieces if piece]
 
 
-def _must_go(name: bytes, value: bytes, marks: Marks, hostname: str) -> bool:
-    if name == LOOP_FIELD.lower().encode():
-        return not marks.is_loop_mark(unfolded(value))
-    if name == _AUTHENTICATION_RESULTS:
-        return _speaks_as(value, hostname)
-    return name.startswith(OWN_PREFIX)
+def _is_our_mark(field: Field, marks: Marks) -> bool:
+    """Genuine loop marks of former passes stay: they are what loops are counted by."""
+    return field.name == _LOOP_NAME and marks.is_loop_mark(unfolded(field.value))
+
+
+def _subject(header: bytes) -> Field | None:
+    found = fields_beginning(header, b"subject", _MAX_PLACES) or []
+    return next((field for field in found if field.name == b"subject"), None)
+
+
+def _speaks_as_us(field: Field, hostname: str) -> bool:
+    return field.name == _AUTHENTICATION_RESULTS and _speaks_as(field.value, hostname)
 
 
 def _speaks_as(value: bytes, hostname: str) -> bool:

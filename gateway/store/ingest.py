@@ -7,7 +7,7 @@ not matter in which order processes' journals are read, nor how often a crash re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from gateway.core.errors import RecordFormatError
 from gateway.core.ids import is_mail_id
@@ -128,7 +128,7 @@ def _news(batch: Batch) -> dict[str, _News]:
 
 
 def _facts_of(happened: Event) -> MessageFacts:
-    facts = codec.facts_from_json(happened.detail)
+    facts = codec.outline_from_json(happened.detail)
     if not is_mail_id(facts.id) or facts.id != happened.mail_id:
         raise RecordFormatError("a message event whose ids differ or are none")
     return facts
@@ -137,10 +137,8 @@ def _facts_of(happened: Event) -> MessageFacts:
 def _winners(connection: Connection, news: dict[str, _News]) -> dict[str, _News]:
     """Leave out what the index knows from a later line."""
     winners = dict(news)
-    columns = (message.c.source_at_ms, message.c.source_file, message.c.source_offset)
     for ids in slices(news):
-        query = select(message.c.id, *columns).where(message.c.id.in_(ids))
-        for mail_id, at_ms, file, offset in connection.execute(query):
+        for mail_id, at_ms, file, offset in connection.execute(_POSITIONS, {"ids": ids}):
             if news[mail_id].position.key <= (at_ms, file, offset):
                 del winners[mail_id]
             else:
@@ -160,10 +158,9 @@ def _facts(connection: Connection, news: dict[str, _News], batch: Batch) -> dict
     """The facts of every message this batch is about, as far as they are known."""
     facts = {mail_id: new.facts for mail_id, new in news.items()}
     for ids in slices(_touched(batch.lines) - news.keys()):
-        query = select(message.c.id, message.c.facts).where(message.c.id.in_(ids))
-        for mail_id, text in connection.execute(query):
+        for mail_id, text in connection.execute(_STORED_FACTS, {"ids": ids}):
             try:
-                facts[mail_id] = codec.facts_from_json(codec.parse(text))
+                facts[mail_id] = codec.outline_from_json(codec.parse(text))
             except RecordFormatError as error:
                 batch.problems.append(f"index row of {mail_id}: {error}")
     return facts
@@ -229,11 +226,8 @@ def _drop_other_copies(connection: Connection, messages: Iterable[MessageFacts])
 
 def _copy_events(connection: Connection, messages: Iterable[str]) -> dict[str, list[Event]]:
     events: dict[str, list[Event]] = {}
-    columns = (event.c.at_ms, event.c.what, event.c.mail_id, event.c.recipient, event.c.detail)
-    order = (event.c.mail_id, event.c.at_ms, event.c.file, event.c.offset)
     for ids in slices(messages):
-        query = select(*columns).where(event.c.mail_id.in_(ids), event.c.what == What.COPY)
-        for row in connection.execute(query.order_by(*order)):
+        for row in connection.execute(_STORIES, {"ids": ids}):
             try:
                 happened = event_of_row(*row)
                 change_of(happened)
@@ -247,8 +241,7 @@ def _with_earlier_events(connection: Connection, news: Iterable[str]) -> set[str
     """Messages whose events were read before them, so that nobody knew whose they are."""
     earlier: set[str] = set()
     for ids in slices(news):
-        query = select(event.c.mail_id).where(event.c.mail_id.in_(ids)).distinct()
-        earlier.update(connection.execute(query).scalars())
+        earlier.update(connection.execute(_WITH_EVENTS, {"ids": ids}).scalars())
     return earlier
 
 
@@ -262,3 +255,16 @@ def _give_customers(connection: Connection, messages: dict[str, MessageFacts]) -
                     .where(table.c.mail_id == mail_id, table.c.recipient == recipient)
                     .values(customer=_customer(facts, recipient))
                 )
+
+
+_IDS = bindparam("ids", expanding=True)
+_POSITIONS = select(
+    message.c.id, message.c.source_at_ms, message.c.source_file, message.c.source_offset
+).where(message.c.id.in_(_IDS))
+_STORED_FACTS = select(message.c.id, message.c.facts).where(message.c.id.in_(_IDS))
+_WITH_EVENTS = select(event.c.mail_id).where(event.c.mail_id.in_(_IDS)).distinct()
+_STORIES = (
+    select(event.c.at_ms, event.c.what, event.c.mail_id, event.c.recipient, event.c.detail)
+    .where(event.c.mail_id.in_(_IDS), event.c.what == What.COPY)
+    .order_by(event.c.mail_id, event.c.at_ms, event.c.file, event.c.offset)
+)

@@ -6,7 +6,7 @@ fence grew then, and the first owner can no longer finish (data model, section 1
 
 from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select, update
+from sqlalchemy import CursorResult, Row, bindparam, func, select, update
 
 from gateway.core.errors import ConfigError
 from gateway.core.queueing import Claim
@@ -21,6 +21,7 @@ class Leases:
 
     def __init__(self, database: Database, node: str) -> None:
         self._database = database
+        self._node = node
         self._ours = copy.c.node == node
 
     def claim(
@@ -34,23 +35,16 @@ class Leases:
         Raises:
             IndexUnavailableError: the database cannot be used.
         """
-        due = (
-            select(copy.c.mail_id, copy.c.recipient)
-            .where(WAITING, self._ours, copy.c.next_attempt_at_ms <= now_ms)
-            .where(copy.c.lease_until_ms <= now_ms, copy.c.domain.not_in(without))
-            .order_by(copy.c.next_attempt_at_ms, copy.c.mail_id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
-            .cte("due")
-        )
-        taking = (
-            update(copy)
-            .where(copy.c.mail_id == due.c.mail_id, copy.c.recipient == due.c.recipient)
-            .values(lease_owner=owner, lease_until_ms=now_ms + lease_ms, fence=copy.c.fence + 1)
-            .returning(*_CLAIMED, copy.c.next_attempt_at_ms)
-        )
+        wanted = {
+            "here": self._node,
+            "now_ms": now_ms,
+            "most": limit,
+            "without": list(without),
+            "owner": owner,
+            "until_ms": now_ms + lease_ms,
+        }
         with self._database.write() as connection:
-            rows = list(connection.execute(taking))
+            rows = list(connection.execute(_TAKE, wanted))
         rows.sort(key=lambda row: (row.next_attempt_at_ms, row.mail_id, row.recipient))
         return [_claim(row) for row in rows]
 
@@ -61,7 +55,7 @@ class Leases:
             IndexUnavailableError: the database cannot be used.
         """
         with self._database.write() as connection:
-            return _update(connection, claim, lease_until_ms=until_ms)
+            return _is_ours(connection.execute(_EXTEND, _key(claim) | {"until_ms": until_ms}))
 
     def give_back(self, claim: Claim) -> bool:
         """End a lease; False when it was no longer ours.
@@ -70,7 +64,7 @@ class Leases:
             IndexUnavailableError: the database cannot be used.
         """
         with self._database.write() as connection:
-            return _update(connection, claim, lease_owner="", lease_until_ms=0)
+            return _is_ours(connection.execute(_GIVE_BACK, _key(claim)))
 
     def give_back_all(self, owner: str) -> int:
         """End every lease of an owner that is known to be gone; how many they were.
@@ -99,12 +93,10 @@ class Leases:
         Raises:
             IndexUnavailableError: the database cannot be used.
         """
-        free = select(func.min(copy.c.next_attempt_at_ms))
-        leased = select(func.min(copy.c.lease_until_ms))
         with self._database.read() as connection:
             moments = [
-                connection.execute(free.where(WAITING, self._ours, self._unleased)).scalar(),
-                connection.execute(leased.where(LEASED, WAITING, self._ours)).scalar(),
+                connection.execute(query, {"here": self._node}).scalar()
+                for query in (_FIRST_DUE, _FIRST_LEASE)
             ]
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -118,10 +110,6 @@ class Leases:
         with self._database.read() as connection:
             return sorted(connection.execute(query.order_by(copy.c.domain)).scalars())
 
-    @property
-    def _unleased(self) -> ColumnElement[bool]:
-        return copy.c.lease_until_ms == 0
-
 
 _CLAIMED = (
     copy.c.mail_id,
@@ -133,6 +121,112 @@ _CLAIMED = (
     copy.c.lease_until_ms,
     copy.c.fence,
     copy.c.next_hop,
+)
+
+
+def _key(claim: Claim) -> dict[str, str | int]:
+    return {"mail": claim.mail_id, "whose": claim.recipient, "which": claim.fence}
+
+
+def _is_ours(result: CursorResult[tuple[()]]) -> bool:
+    return result.rowcount == 1
+
+
+# Built once: putting a statement together costs more than SQLite needs to run it.
+_DUE = (
+    select(copy.c.mail_id, copy.c.recipient)
+    .where(WAITING, copy.c.node == bindparam("here"))
+    .where(copy.c.next_attempt_at_ms <= bindparam("now_ms"))
+    .where(copy.c.lease_until_ms <= bindparam("now_ms"))
+    .where(copy.c.domain.not_in(bindparam("without", expanding=True)))
+    .order_by(copy.c.next_attempt_at_ms, copy.c.mail_id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
+    .cte("due")
+)
+_TAKE = (
+    update(copy)
+    .where(copy.c.mail_id == _DUE.c.mail_id, copy.c.recipient == _DUE.c.recipient)
+    .values(
+        lease_owner=bindparam("owner"),
+        lease_until_ms=bindparam("until_ms"),
+        fence=copy.c.fence + 1,
+    )
+    .returning(*_CLAIMED, copy.c.next_attempt_at_ms)
+)
+_MINE = update(copy).where(
+    copy.c.mail_id == bindparam("mail"),
+    copy.c.recipient == bindparam("whose"),
+    copy.c.fence == bindparam("which"),
+    copy.c.lease_owner != "",
+)
+_EXTEND = _MINE.values(lease_until_ms=bindparam("until_ms"))
+_GIVE_BACK = _MINE.values(lease_owner="", lease_until_ms=0)
+_FIRST_DUE = select(func.min(copy.c.next_attempt_at_ms)).where(
+    WAITING, copy.c.node == bindparam("here"), copy.c.lease_until_ms == 0
+)
+_FIRST_LEASE = select(func.min(copy.c.lease_until_ms)).where(
+    LEASED, WAITING, copy.c.node == bindparam("here")
+)
+
+
+def _claim(row: Row[tuple[str, str, str, str, int, int, int, int, str, int | None]]) -> Claim:
+    return Claim(
+        mail_id=row.mail_id,
+        recipient=row.recipient,
+        domain=row.domain,
+        state=CopyState(row.state),
+        attempts=row.attempts,
+        since_ms=row.since_ms,
+        lease_until_ms=row.lease_until_ms,
+        fence=row.fence,
+        next_hop=_next_hop(row.next_hop),
+    )
+
+
+def _next_hop(text: str) -> NextHop | None:
+    """As the journal had it; what this release cannot read is looked up anew by the runner."""
+    try:
+        return parse_next_hop(text) if text else None
+    except ConfigError:
+        return None
+
+
+def _key(claim: Claim) -> dict[str, str | int]:
+    return {"mail": claim.mail_id, "whose": claim.recipient, "which": claim.fence}
+
+
+def _is_ours(result: CursorResult[tuple[()]]) -> bool:
+    return result.rowcount == 1
+
+
+# Built once: putting a statement together costs more than SQLite needs to run it.
+_DUE = (
+    select(copy.c.mail_id, copy.c.recipient)
+    .where(WAITING, copy.c.node == bindparam("here"))
+    .where(copy.c.next_attempt_at_ms <= bindparam("now_ms"))
+    .where(copy.c.lease_until_ms <= bindparam("now_ms"))
+    .where(copy.c.domain.not_in(bindparam("without", expanding=True)))
+    .order_by(copy.c.next_attempt_at_ms, copy.c.mail_id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
+    .cte("due")
+)
+_TAKE = (
+    update(copy)
+    .where(copy.c.mail_id == _DUE.c.mail_id, copy.c.recipient == _DUE.c.recipient)
+    .values(
+        lease_owner=bindparam("owner"),
+        lease_until_ms=bindparam("until_ms"),
+        fence=copy.c.fence + 1,
+    )
+    .returning(*_CLAIMED, copy.c.next_attempt_at_ms)
+)
+_FIRST_DUE = select(func.min(copy.c.next_attempt_at_ms)).where(
+    WAITING, copy.c.node == bindparam("here"), copy.c.lease_until_ms == 0
+)
+_FIRST_LEASE = select(func.min(copy.c.lease_until_ms)).where(
+    LEASED, WAITING, copy.c.node == bindparam("here")
 )
 
 

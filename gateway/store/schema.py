@@ -57,7 +57,6 @@ message = Table(
     Column("facts", Words, nullable=False),  # all of them, as JSON; last, because it is long
     Index("message_by_message_id", "message_id"),
     Index("message_by_sender", "sender_key", "id"),
-    Index("message_by_node", "node"),
 )
 
 # Written out, because a partial index only serves a query that repeats its very words.
@@ -93,9 +92,9 @@ copy = Table(
     Index("copy_by_domain", "domain", "state", "mail_id"),
     Index("copy_by_recipient", "recipient", "mail_id"),
     Index("copy_by_expiry", "state", "expires_at_ms"),
-    Index("copy_by_node", "node"),
     Index(
         "copy_due",
+        "node",
         "next_attempt_at_ms",
         "mail_id",
         sqlite_where=WAITING,
@@ -103,12 +102,13 @@ copy = Table(
     ),
     Index(
         "copy_waiting",
+        "node",
         "domain",
         "next_attempt_at_ms",
         sqlite_where=WAITING,
         postgresql_where=WAITING,
     ),
-    Index("copy_leased", "lease_until_ms", sqlite_where=LEASED, postgresql_where=LEASED),
+    Index("copy_leased", "node", "lease_until_ms", sqlite_where=LEASED, postgresql_where=LEASED),
 )
 
 event = Table(

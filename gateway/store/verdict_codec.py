@@ -64,6 +64,21 @@ def verdict_from_json(value: object) -> Verdict:
     )
 
 
+def verdict_outline_from_json(value: object) -> Verdict:
+    """Only what a row of the index needs.
+
+    Raises:
+        RecordFormatError: a field missing or wrong.
+    """
+    data = Fields(value, "verdict")
+    return Verdict(
+        kind=data.member("kind", VerdictClass),
+        score=data.number("score"),
+        model_id=data.text("model_id", ""),
+        generation=data.integer("generation", 0),
+    )
+
+
 def _scored_to_json(symbol: ScoredSymbol) -> Json:
     data: Json = {"name": symbol.name, "points": symbol.points}
     if symbol.detail:

@@ -52,13 +52,12 @@ def upgrade() -> None:
     )
     op.create_index("copy_by_domain", "copy", ["domain", "state", "mail_id"], unique=False)
     op.create_index("copy_by_expiry", "copy", ["state", "expires_at_ms"], unique=False)
-    op.create_index("copy_by_node", "copy", ["node"], unique=False)
     op.create_index("copy_by_recipient", "copy", ["recipient", "mail_id"], unique=False)
     op.create_index("copy_by_state", "copy", ["state", "mail_id", "recipient"], unique=False)
     op.create_index(
         "copy_due",
         "copy",
-        ["next_attempt_at_ms", "mail_id"],
+        ["node", "next_attempt_at_ms", "mail_id"],
         unique=False,
         sqlite_where=sa.text("state IN ('queued', 'released')"),
         postgresql_where=sa.text("state IN ('queued', 'released')"),
@@ -66,7 +65,7 @@ def upgrade() -> None:
     op.create_index(
         "copy_leased",
         "copy",
-        ["lease_until_ms"],
+        ["node", "lease_until_ms"],
         unique=False,
         sqlite_where=sa.text("lease_until_ms > 0"),
         postgresql_where=sa.text("lease_until_ms > 0"),
@@ -74,7 +73,7 @@ def upgrade() -> None:
     op.create_index(
         "copy_waiting",
         "copy",
-        ["domain", "next_attempt_at_ms"],
+        ["node", "domain", "next_attempt_at_ms"],
         unique=False,
         sqlite_where=sa.text("state IN ('queued', 'released')"),
         postgresql_where=sa.text("state IN ('queued', 'released')"),
@@ -150,5 +149,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("message_by_message_id", "message", ["message_id"], unique=False)
-    op.create_index("message_by_node", "message", ["node"], unique=False)
     op.create_index("message_by_sender", "message", ["sender_key", "id"], unique=False)
