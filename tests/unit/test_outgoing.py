@@ -22,7 +22,7 @@ from gateway.core.addresses import parse_address
 from gateway.core.mail import Envelope, Session
 from gateway.core.record import MessageFacts
 from gateway.core.verdict import ScoredSymbol, Verdict, VerdictClass
-from gateway.delivery.header_section import fields, header_end
+from gateway.delivery.header_section import header_end
 from gateway.delivery.marks import Marks
 from gateway.delivery.outgoing import Dressing, Outgoing, outgoing
 
@@ -39,6 +39,12 @@ VERDICT = Verdict(
         ScoredSymbol(name="SUBJ_ALL_CAPS", points=0.75),
     ),
 )
+
+
+def fields(header: bytes) -> list[tuple[bytes, bytes]]:
+    """An oracle that walks over all fields: lower-case name, and the whole field."""
+    lines = re.findall(rb"[^\r\n]+(?:\r\n[ \t][^\r\n]*)*(?:\r\n|\Z)", header)
+    return [(line.partition(b":")[0].strip().lower(), line) for line in lines]
 
 
 def facts(verdict: Verdict | None = VERDICT, trace: str = TRACE) -> MessageFacts:
@@ -103,7 +109,7 @@ def test_ours_stands_in_front_and_the_rest_is_untouched() -> None:
     assert joined.startswith(TRACE.encode() + b"X-Schwamm-Id: ")
     assert joined.endswith(content)
     front = joined[: -len(content)]
-    assert [field.name for field in fields(front)] == [
+    assert [name for name, _ in fields(front)] == [
         b"received",
         b"x-schwamm-id",
         b"x-schwamm-verdict",
@@ -169,6 +175,7 @@ def test_other_fields_stay_octet_for_octet(kept: bytes) -> None:
 
 
 def test_a_forged_field_before_nothing_else() -> None:
+    assert octets(b"X-Schwamm-Score\r\n\r\n") == octets(b"\r\n")  # a line that begins like one
     assert octets(b"X-Schwamm-Score: 1\r\n\r\n").endswith(b"\r\n\r\n")
     assert b"Score: 1\r\n" not in octets(b"X-Schwamm-Score: 1\r\n")
     assert b"Score: 1" not in octets(b"X-Schwamm-Score: 1")  # not even a line end
@@ -214,7 +221,7 @@ def test_nothing_given_to_us_becomes_a_field_of_its_own() -> None:
         trace="Received: from x\nEvil: 1\r\r\n\r\nBody\r\n\r\n",
     )
     joined = b"".join(made(b"Subject: x\r\n\r\nbody", one=hostile).chunks())
-    names = {field.name for field in fields(joined[: header_end(joined)])}
+    names = {name for name, _ in fields(joined[: header_end(joined)])}
     assert b"evil" not in names
     assert joined.count(b"\r\n\r\n") == 1
     assert max(map(len, joined.split(b"\r\n"))) <= 998
@@ -298,16 +305,46 @@ def test_what_stays_is_a_subsequence_and_ours_cannot_be_forged(
     joined = b"".join(result.chunks())
     assert joined.endswith(b"\r\n" + body)
     header = joined[: len(joined) - len(body)]
-    names = [field.name for field in fields(header) if field.name.startswith(b"x-schwamm-")]
+    names = [name for name, _ in fields(header) if name.startswith(b"x-schwamm-")]
     assert len(names) == len(set(names))
 
 
-def test_hostile_headers_take_linear_time() -> None:
-    """Ten times the input in about ten times the work: counted in fields, bounded in memory."""
-    small = b"X-Schwamm-A: (((((\r\n" * 2_000 + b"Authentication-Results: " + b"(" * 20_000
-    assert octets(small + b"\r\n\r\n").endswith(b"\r\n\r\n")
-    many = b"A:b\r\n" * 100_000 + b"X-Schwamm-Z: 1\r\n\r\n"
-    assert b"X-Schwamm-Z" not in octets(many)
+HOSTILE = [
+    b"X-Schwamm-A: 1\r\n",
+    b"x-schwamm-a:" + b"(" * 1000 + b"\r\n x\r\n",
+    b"Authentication-Results: gw.example\r\n",
+    b"Authentication-Results: ((((\r\n",
+    b"Authentication-Results\r\n\t :gw.example\r\n",
+]
+
+
+@pytest.mark.parametrize("forged", HOSTILE)
+def test_thousands_of_forged_fields_go_unread(forged: bytes) -> None:
+    """More than anybody's good mail has: all of them go by one substitution, foreign ones too."""
+    kept = b"From: a\r\n b\r\nX-Other: x-schwamm-a\r\n"
+    foreign = b"Authentication-Results: other.example; spf=pass\r\n"
+    content = forged * 1500 + kept + forged * 1500 + foreign + b"\r\n" + forged
+    joined = octets(content)
+    assert joined.endswith(b"\r\n" + kept + b"\r\n" + forged)
+    assert b"gw.example" not in joined[: -len(forged)].replace(TRACE.encode(), b"")
+
+
+@pytest.mark.parametrize("forged", HOSTILE)
+def test_what_is_left_of_thousands_cannot_become_part_of_ours(forged: bytes) -> None:
+    joined = octets(forged * 1500 + b"no field\r\n\r\n")
+    assert joined.endswith(b"\r\n\r\nno field\r\n\r\n")
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r"])
+def test_a_bare_line_end_hides_no_field(line_end: bytes) -> None:
+    """It becomes CRLF on the wire, so what follows it would be a field there."""
+    content = b"From: a" + line_end + b"X-Schwamm-Score: -9" + line_end + b"To: b\r\n\r\n"
+    assert octets(content).endswith(b"\r\nFrom: a" + line_end + b"To: b\r\n\r\n")
+
+
+def test_a_name_of_ours_in_many_values_costs_nothing_but_the_foreign_results() -> None:
+    kept = b"X-Other: " + b"x-schwamm-" * 5000 + b"\r\nFrom: a\r\n"
+    assert octets(kept + b"\r\nbody").endswith(b"\r\n" + kept + b"\r\nbody")
 
 
 # ---- DKIM (RFC 6376): signatures made before us verify after us
@@ -330,8 +367,7 @@ def _simple_body(body: bytes) -> bytes:
 
 def _split(message: bytes) -> tuple[list[bytes], bytes]:
     end = header_end(message)
-    header = message[:end]
-    return [header[one.start : one.stop] for one in fields(header)], message[end + 2 :]
+    return [line for _, line in fields(message[:end])], message[end + 2 :]
 
 
 def _to_be_signed(message: bytes, names: list[bytes], kind: str, signature: bytes) -> bytes:
