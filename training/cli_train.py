@@ -43,6 +43,8 @@ _SEED = 1
 _HELD_OUT_SHARE = 0.25
 _CALIBRATION_SHARE = 0.2
 _GATE_THRESHOLD = 0.5
+LEARNED_UNTIL = "learned_until"
+"""The metric of a site model that tells when the last mail it learned came (seconds, UTC)."""
 
 
 @dataclass(slots=True)
@@ -67,6 +69,16 @@ class Candidate:
     learned: int
     calibrated_on: int
     held_out: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Positions of the mail by its use, in order of time; ``latest`` is the time of the last."""
+
+    learned: IntArray
+    calibrated_on: IntArray
+    test: IntArray
+    latest: float
 
 
 def gather(stream: LabelledStream, *, on_step: Callable[[], None] = lambda: None) -> Lessons:
@@ -94,33 +106,47 @@ def train_candidate(
     Raises NothingToMeasure or ValueError when ham or spam is missing in a part.
     """
     labels, groups = lessons.labels(), campaigns(lessons.prints)
-    split = split_by_time(lessons.times, groups, test_share=_HELD_OUT_SHARE)
-    order, _ = order_by_time(lessons.times)
-    early = order[np.isin(order, split.train)]
-    cut = len(early) - round(len(early) * _CALIBRATION_SHARE)
-    fresh = ~np.isin(groups[early[cut:]], groups[early[:cut]])
-    learned, middle = early[:cut], early[cut:][fresh]
+    parts = _cut(lessons, groups, None if live is None else live.metrics.get(LEARNED_UNTIL))
+    if not 0 < labels[parts.test].sum() < len(parts.test):
+        raise ValueError("too little ham or spam came after what the serving model learned")
 
     def fitted(positions: IntArray) -> OnlineFilter:
         kept = once_a_day(np.sort(positions), lessons.times, groups, labels)
         chosen = [lessons.examples[position] for position in kept]
         return _fitted(chosen, start, on_step)
 
-    learner = fitted(learned)
-    calibration = fit_calibration(_log_odds(learner, lessons, middle), labels[middle])
+    learner = fitted(parts.learned)
+    held_back = _log_odds(learner, lessons, parts.calibrated_on)
+    calibration = fit_calibration(held_back, labels[parts.calibrated_on])
     gate = judge(
-        labels[split.test],
-        _probabilities(_log_odds(learner, lessons, split.test), calibration),
-        None if live is None else _served(live, lessons, split.test),
+        labels[parts.test],
+        _probabilities(_log_odds(learner, lessons, parts.test), calibration),
+        None if live is None else _served(live, lessons, parts.test),
         threshold=_GATE_THRESHOLD,
     )
     final = fitted(np.arange(len(labels)))
     return Candidate(
-        bundle=final.publishable(_manifest(calibration, gate)),
+        bundle=final.publishable(_manifest(calibration, gate, parts.latest)),
         gate=gate,
-        learned=len(learned),
-        calibrated_on=len(middle),
-        held_out=len(split.test),
+        learned=len(parts.learned),
+        calibrated_on=len(parts.calibrated_on),
+        held_out=len(parts.test),
+    )
+
+
+def _cut(lessons: Lessons, groups: IntArray, learned_until: float | None) -> Parts:
+    split = split_by_time(
+        lessons.times, groups, test_share=_HELD_OUT_SHARE, learned_until=learned_until
+    )
+    order, filled = order_by_time(lessons.times)
+    early = order[np.isin(order, split.train)]
+    cut = len(early) - round(len(early) * _CALIBRATION_SHARE)
+    fresh = ~np.isin(groups[early[cut:]], groups[early[:cut]])
+    return Parts(
+        learned=early[:cut],
+        calibrated_on=early[cut:][fresh],
+        test=split.test,
+        latest=float(filled.max(initial=0.0)),
     )
 
 
@@ -181,7 +207,7 @@ def _served(live: Bundle, lessons: Lessons, positions: IntArray) -> FloatArray:
     return np.array([live.score_features(Features.from_bytes(one)).probability for one in stored])
 
 
-def _manifest(calibration: Calibration, gate: GateResult) -> Manifest:
+def _manifest(calibration: Calibration, gate: GateResult, latest: float) -> Manifest:
     metrics = {
         f"held_out_{name}": round(value, 4) for name, value in gate.candidate.as_dict().items()
     }
@@ -191,7 +217,7 @@ def _manifest(calibration: Calibration, gate: GateResult) -> Manifest:
         spam_messages=0,
         points_cap=SITE_CAP,
         calibration=calibration,
-        metrics={**metrics, GATE: float(gate.passed)},
+        metrics={**metrics, GATE: float(gate.passed), LEARNED_UNTIL: latest},
     )
 
 

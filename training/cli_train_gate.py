@@ -65,6 +65,12 @@ def judge(
             f"it costs ham: of {ham} held-out ham the candidate catches {lost} more than the "
             "model that serves now"
         )
+    reasons += _worse_beyond_chance(found)
+    return GateResult(candidate=mine, live=theirs, differences=found, reasons=tuple(reasons))
+
+
+def _worse_beyond_chance(found: dict[str, Difference]) -> list[str]:
+    reasons = []
     missed = found["spam_misclassified_percent"]
     if missed.interval.low > 0.0:
         reasons.append(
@@ -77,4 +83,4 @@ def judge(
             f"it tells ham and spam apart less well: 1-ROCA {ranks.value:.3f} points higher, "
             f"between {ranks.interval.low:.3f} and {ranks.interval.high:.3f}"
         )
-    return GateResult(candidate=mine, live=theirs, differences=found, reasons=tuple(reasons))
+    return reasons

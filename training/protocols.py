@@ -161,11 +161,9 @@ def run_stream(
 
     ``learn`` is None for a filter that cannot; ``feedback`` counts messages from the first.
     """
-    labels = array("b")
-    scores = array("d")
+    labels, scores = array("b"), array("d")
     worst = WorstMistakes(threshold=threshold, explain=explain)
-    learned = 0
-    filter_seconds = 0.0
+    learned, filter_seconds = 0, 0.0
     started = time.perf_counter()
     for position, (message, is_spam) in enumerate(stream):
         begun = time.perf_counter()

@@ -65,17 +65,25 @@ def order_by_time(times: Sequence[float | None]) -> tuple[IntArray, FloatArray]:
 
 
 def split_by_time(
-    times: Sequence[float | None], campaign: IntArray, *, test_share: float = 0.5
+    times: Sequence[float | None],
+    campaign: IntArray,
+    *,
+    test_share: float = 0.5,
+    learned_until: float | None = None,
 ) -> Split:
     """Train on what came first, test on the rest.
+
+    Nothing up to ``learned_until`` is tested on: a model that will be compared has learned it.
 
     A campaign that reaches over the cut is trained on with its early part; its late copies are
     left out of the test, or they would only measure memory. Campaigns come from ``dedup``.
     """
     if not 0.0 < test_share < 1.0:
         raise ValueError("the share for the test lies between 0 and 1")
-    order, _ = order_by_time(times)
+    order, filled = order_by_time(times)
     cut = len(order) - round(len(order) * test_share)
+    if learned_until is not None:
+        cut = max(cut, int(np.searchsorted(filled[order], learned_until, side="right")))
     train, test = order[:cut], order[cut:]
     fresh = ~np.isin(campaign[test], campaign[train])
     return Split(train=np.sort(train), test=np.sort(test[fresh]))

@@ -104,6 +104,26 @@ def test_the_same_mail_gives_the_same_model(index, config, tmp_path):
     assert third["model"] != first["model"]
 
 
+def test_a_serving_model_is_not_judged_on_mail_it_has_learned(index, config, tmp_path):
+    part = tmp_path / "part"
+    lines = [
+        f"{line.replace(' ', f' {index.parent}/')}\n" for line in index.read_text().splitlines()
+    ]
+    part.write_text("".join(lines[:320]))
+    _, first = trained(config, "--corpus", part)
+    assert call(model, "promote", first["model"], "--force", config=config).exit_code == 0
+    _, second = trained(config, "--corpus", index)
+    assert second["held_out"] == 120  # a quarter, all of it later than the 320
+    part.write_text("".join(lines[:420]))
+    _, third = trained(config, "--corpus", part)
+    assert third["held_out"] == 100  # a quarter would be 105: five of them were learned
+    done = call(train, "--corpus", part, config=config)
+    part.write_text("".join(lines[:321]))
+    done = call(train, "--corpus", part, config=config)
+    assert done.exit_code == 1
+    assert "came after what the serving model learned" in done.stderr
+
+
 def test_a_candidate_that_its_gate_refused_needs_force(index, config, tmp_path):
     few = tmp_path / "few"
     lines = index.read_text().splitlines()[:160]

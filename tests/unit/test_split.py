@@ -62,6 +62,15 @@ def test_late_copies_of_a_learned_campaign_are_left_out():
     assert (split.train.tolist(), split.test.tolist()) == ([0, 1], [3])
 
 
+def test_what_another_model_learned_is_not_tested_on():
+    times, campaign = [4.0, 1.0, 3.0, 2.0, 5.0], np.arange(5)
+    split = split_by_time(times, campaign, test_share=0.6, learned_until=3.0)
+    assert (split.train.tolist(), split.test.tolist()) == ([1, 2, 3], [0, 4])
+    split = split_by_time(times, campaign, test_share=0.2, learned_until=3.0)
+    assert split.test.tolist() == [4]
+    assert split_by_time(times, campaign, learned_until=9.0).test.tolist() == []
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0, -1.0])
 def test_a_side_without_mail_is_refused(share):
     with pytest.raises(ValueError, match="between 0 and 1"):
