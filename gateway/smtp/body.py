@@ -143,7 +143,8 @@ class Body:
             StorageError: as in ``spill``.
         """
         if self._file is None:
-            return bytes(self._buffer), self._hash.hexdigest()
+            held, self._buffer = bytes(self._buffer), bytearray()  # not twice while it is scanned
+            return held, self._hash.hexdigest()
         if self._buffer:
             await self.spill()
         try:

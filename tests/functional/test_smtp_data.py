@@ -258,3 +258,17 @@ async def test_a_message_of_a_client_that_is_gone_before_it_is_taken(
             go_on.set()
             await service.settled()
         assert service.intake.mails == []
+
+
+@on_uvloop
+async def test_real_mail_arrives_octet_for_octet(tmp_path: Path, mail_data: Path) -> None:
+    messages = [path.read_bytes() for path in sorted(mail_data.glob("*/*.eml"))]
+    contents = [b"".join(line + b"\r\n" for line in each.splitlines()) for each in messages]
+    assert len(contents) > 50
+    async with SmtpService(tmp_path) as service, RawClient("127.0.0.1", service.port) as client:
+        await _hello(client)
+        for content in contents:
+            stuffed = (b"\r\n" + content).replace(b"\r\n.", b"\r\n..")[2:]
+            assert (await client.transaction(stuffed)).startswith("250")
+        assert service.intake.contents == contents
+        assert sum(b"\r\n." in content for content in contents) > 0  # the stuffing was at work
