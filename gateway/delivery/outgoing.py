@@ -38,6 +38,7 @@ _UNREAD: Final = re.compile(
 _LINE_BYTES: Final = 78
 _MAX_SYMBOLS: Final = 60
 _CHUNK_BYTES: Final = 256 * 1024
+_ID_BYTES: Final = 1000  # in which an Authentication-Results field names its author
 _FIRST_BYTES: Final = 1200  # more than the longest field name
 _WORD_BYTES: Final = 900
 _VISIBLE: Final = re.compile(rf"[!-~]{{0,{_WORD_BYTES}}}\Z")
@@ -233,10 +234,11 @@ def _speaks_as_us(field: Field, hostname: str) -> bool:
 def _speaks_as(value: bytes, hostname: str) -> bool:
     """Whether an Authentication-Results field claims to be ours (RFC 8601 §2.2, §5)."""
     ours = hostname.lower().rstrip(".").encode()
-    flat = unfolded(value).lower()
+    flat = unfolded(value[:_ID_BYTES]).lower()
     matched = _AUTHSERV_ID.match(flat, _after_comments(flat))
-    if matched is None:  # no identifier to be read: what a lenient reader might take for ours goes
-        return ours in flat
+    if matched is None or (matched.end() == len(flat) and len(value) > _ID_BYTES):
+        # no identifier to be read: what a lenient reader might take for ours goes
+        return ours in value.lower()
     name = matched[1] if matched[1] is not None else matched[2]
     return name.replace(b"\\", b"").rstrip(b".") == ours
 

@@ -145,6 +145,9 @@ FORGED = [
     b'Authentication-Results: (gw (\\) x) other) "gw.example"; spf=pass\r\n',
     b"Authentication-Results: ((( gw.example; spf=pass\r\n",
     b"Authentication-Results: gw.example(comment); spf=pass\r\n",
+    b"Authentication-Results: (" + b"x" * 990 + b") gw.example; spf=pass\r\n",
+    b"Authentication-Results: (" + b"x" * 995 + b") gw.example; spf=pass\r\n",
+    b"Authentication-Results: (" + b"x" * 5000 + b") gw.example; spf=pass\r\n",
 ]
 KEPT = [
     b"X-Schwamm: a name near ours\r\n",
