@@ -127,6 +127,8 @@ class Conversation(Wire, Generic[F]):
             self._service.counts.timeouts += farewell is answers.TIMED_OUT
             if farewell is not None:
                 self._service.log.info("smtp_hung_up", reply=str(farewell), **self._names())
+        except Exception as error:  # noqa: BLE001  the border to the network: nothing leaks
+            farewell = self._reply_to(error)
         except asyncio.CancelledError:
             lingers = False
             self.abort()

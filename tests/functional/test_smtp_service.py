@@ -9,11 +9,12 @@ import pytest
 import structlog
 
 from gateway.core.errors import ScanFailedError, StorageFullError
-from gateway.core.mail import Mail
+from gateway.core.mail import Mail, Session
 from gateway.core.reply import ACCEPTED, Reply
 from gateway.smtp.limits import LocalConnectionCounter
+from gateway.smtp.wire import Wire
 from tests.fakes.smtp_client import RawClient
-from tests.fakes.smtp_service import SmtpService, on_uvloop
+from tests.fakes.smtp_service import Facts, SmtpService, on_uvloop
 
 
 async def _ready(client: RawClient) -> None:
@@ -115,6 +116,41 @@ async def test_a_refusal_of_the_intake_is_passed_on_with_the_id(tmp_path: Path) 
         # One line of ASCII, whatever the text was made from.
         assert reply == f"550 5.7.1 Message refused  250 by policy ? (id {mail_id})"
         assert (await client.ask("NOOP")) == "250 2.0.0 OK"
+
+
+@on_uvloop
+async def test_look_ups_that_cannot_start_turn_the_client_away_for_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with SmtpService(tmp_path) as service:
+        with monkeypatch.context() as patched:
+
+            def fail(session: Session) -> Facts:
+                raise OSError("secret detail")
+
+            patched.setattr(service.server._service, "on_connect", fail)
+            async with RawClient("127.0.0.1", service.port) as client:
+                reply = await client.reply()
+                assert reply.startswith("421 4.3.0 ")
+                assert "secret" not in reply
+                assert await client.rest() == b""
+        async with RawClient("127.0.0.1", service.port) as client:
+            assert (await client.reply()).startswith("220 ")
+
+
+@on_uvloop
+async def test_an_error_between_commands_ends_the_connection_and_tells_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(wire: Wire, deadline: float) -> bytes:
+        raise ValueError("secret detail")
+
+    async with SmtpService(tmp_path) as service:
+        monkeypatch.setattr(Wire, "read_line", fail)
+        async with RawClient("127.0.0.1", service.port) as client:
+            assert (await client.reply()).startswith("220 ")
+            assert (await client.reply()).startswith("451 4.3.0 Temporary problem here")
+            assert await client.rest() == b""
 
 
 # Facts and ids
