@@ -182,8 +182,8 @@ def test_of_too_many_tags_the_end_is_read() -> None:
 
 def test_references_agree_with_the_standard_library() -> None:
     for name in html5:
-        for text in (f"&{name}", f"x &{name}y", f"&{name}="):
-            assert unescape(text) == html.unescape(text)
+        text = f"&{name} x&{name}y &{name}="
+        assert unescape(text) == html.unescape(text)
     for code in range(0x110000 + 10):
         text = f"&#{code}; &#x{code:x}"
         # The library drops control and non-characters, a browser keeps them.
