@@ -9,6 +9,7 @@ import asyncio
 import errno
 import hashlib
 import mmap
+import os
 import tempfile
 from io import BufferedRandom
 from pathlib import Path
@@ -16,7 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from gateway.core.errors import StorageError, StorageFullError
-from gateway.smtp.limits import WINDOW_BYTES
+from gateway.smtp.limits import WINDOW_BYTES, Limits
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -89,11 +90,11 @@ class Body:
     What ``finish`` gave away lives on for as long as it is referenced.
     """
 
-    __slots__ = ("_buffer", "_directory", "_file", "_hash", "_reservation", "_spill_bytes")
+    __slots__ = ("_buffer", "_directory", "_file", "_hash", "_limits", "_reservation")
 
-    def __init__(self, reservation: Reservation, *, spill_bytes: int, directory: Path) -> None:
+    def __init__(self, reservation: Reservation, *, limits: Limits, directory: Path) -> None:
         self._reservation = reservation
-        self._spill_bytes = spill_bytes
+        self._limits = limits
         self._directory = directory
         self._buffer = bytearray()
         self._hash = hashlib.sha256()
@@ -111,7 +112,7 @@ class Body:
         held = len(self._buffer)
         if held <= self._reservation.window_bytes:
             return False
-        if self._file is not None or held > self._spill_bytes:
+        if self._file is not None or held > self._limits.spill_bytes:
             return True
         return not self._reservation.grow_to(held)
 
@@ -119,7 +120,8 @@ class Body:
         """Write what is held in memory to the temporary file, in a thread.
 
         Raises:
-            StorageFullError: no room on the disk (452).
+            StorageFullError: no room on the disk but what is kept for small mail and the journal
+                (452).
             StorageError: the disk failed otherwise (451).
         """
         block, self._buffer = self._buffer, bytearray()
@@ -128,6 +130,9 @@ class Body:
 
     def _write(self, block: bytearray) -> None:
         try:
+            disk = os.statvfs(self._directory)
+            if disk.f_bavail * disk.f_frsize < self._limits.disk_reserve_bytes:
+                raise StorageFullError("temporary file for a message: the rest of the disk is kept")
             if self._file is None:
                 self._file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115
             self._file.write(block)

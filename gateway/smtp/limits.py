@@ -38,6 +38,7 @@ class Limits:
     data_timeout_s: float
     data_min_bytes_per_s: int
     session_timeout_s: float
+    disk_reserve_bytes: int = 64 * 1024 * 1024  # that large messages in flight leave free
     data_grace_s: float = 30.0
     max_line_bytes: int = MAX_LINE_BYTES
     intake_timeout_s: float = 540.0

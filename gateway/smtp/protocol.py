@@ -109,11 +109,7 @@ class SmtpConnection(Conversation[F]):
         if reservation is None:
             self._refuse_data(answers.NO_MEMORY)
             return
-        body = Body(
-            reservation,
-            spill_bytes=self._limits.spill_bytes,
-            directory=self._service.temporary,
-        )
+        body = Body(reservation, limits=self._limits, directory=self._service.temporary)
         with reservation, body:
             reply = await self._receive(transaction, body)
         self._answer(reply)

@@ -150,6 +150,18 @@ async def test_a_disk_that_fails_defers_after_the_real_end(
 
 
 @on_uvloop
+async def test_large_messages_leave_the_last_of_the_disk_to_small_ones(tmp_path: Path) -> None:
+    async with (
+        SmtpService(tmp_path, disk_reserve_bytes=2**62) as service,
+        RawClient("127.0.0.1", service.port) as client,
+    ):
+        await _hello(client)
+        assert (await client.transaction(_LINE * 40_000)).startswith("452 4.3.1 ")
+        assert (await client.transaction(_LINE * 400)).startswith("250")
+        assert [len(content) for content in service.intake.contents] == [len(_LINE) * 400]
+
+
+@on_uvloop
 async def test_endless_sender_of_a_refused_message_is_cut_off(tmp_path: Path) -> None:
     async with (
         SmtpService(tmp_path, max_message_bytes=10_000) as service,

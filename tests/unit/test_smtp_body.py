@@ -1,14 +1,20 @@
 """The memory budget: whatever happens, it is given back exactly once."""
 
 import mmap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from gateway.settings import SmtpSettings
 from gateway.smtp.body import Body, ByteBudget, Reservation
-from gateway.smtp.limits import WINDOW_BYTES
+from gateway.smtp.limits import WINDOW_BYTES, Limits
+
+
+def _limits(spill_bytes: int) -> Limits:
+    return replace(Limits.from_settings(SmtpSettings(hostname="mx")), spill_bytes=spill_bytes)
 
 
 def _reserve(budget: ByteBudget) -> Reservation:
@@ -95,7 +101,7 @@ async def test_memory_or_file_the_content_is_the_same(spill_bytes: int, tmp_path
     pieces = [bytes([number]) * 50_000 for number in range(10)]
     budget = ByteBudget(100 * WINDOW_BYTES)
     with _reserve(budget) as reservation:
-        body = Body(reservation, spill_bytes=spill_bytes, directory=tmp_path)
+        body = Body(reservation, limits=_limits(spill_bytes), directory=tmp_path)
         with body:
             for piece in pieces:
                 if body.add(piece):
@@ -113,7 +119,7 @@ async def test_memory_or_file_the_content_is_the_same(spill_bytes: int, tmp_path
 async def test_many_small_pieces_cost_no_more_than_their_bytes(tmp_path: Path) -> None:
     """A client that sends octet by octet must not be able to multiply our memory."""
     with _reserve(ByteBudget(WINDOW_BYTES)) as reservation:
-        body = Body(reservation, spill_bytes=WINDOW_BYTES, directory=tmp_path)
+        body = Body(reservation, limits=_limits(WINDOW_BYTES), directory=tmp_path)
         for _ in range(WINDOW_BYTES):
             assert not body.add(b"x")
         assert body._buffer.__sizeof__() < 1.3 * WINDOW_BYTES
