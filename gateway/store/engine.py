@@ -134,7 +134,11 @@ class Database:
             return IndexUnavailableError(f"{name} is locked by another process; try again later")
         if "malformed" in said or "not a database" in said or "corrupt" in said:
             return IndexUnavailableError(f"{name} is corrupt ({said}); {self.tables.mend}")
-        return IndexUnavailableError(f"{name} cannot be used: {said}; {self.tables.mend}")
+        if "full" in said:
+            return IndexUnavailableError(f"{name} has no room ({said}); make some")
+        if "no such" in said or "does not exist" in said:
+            return IndexUnavailableError(f"{name} is not whole ({said}); {self.tables.mend}")
+        return IndexUnavailableError(f"{name} cannot be used: {said}")
 
 
 def _parsed(url: str) -> URL:

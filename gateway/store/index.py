@@ -27,8 +27,8 @@ IN_MEMORY = "sqlite://"
 class RecordSource(Protocol):
     """The records, as far as indexing needs them."""
 
-    def ids(self) -> Iterator[str]:
-        """All ids, oldest first."""
+    def ids(self, since_ms: int = 0) -> Iterator[str]:
+        """All ids from that day on, oldest first."""
 
     def read(self, mail_id: str) -> MessageFacts:
         """What is known of a message."""
@@ -103,14 +103,16 @@ class Index:
                 report.add(batch)
         return report
 
-    def adopt(self, records: RecordSource) -> IngestReport:
+    def adopt(self, records: RecordSource, *, since_ms: int = 0) -> IngestReport:
         """Add messages that have a record but no row, as a power loss can leave them.
+
+        Once at the start look at all; later, the days since ``since_ms`` are enough.
 
         Raises:
             IndexUnavailableError: the database cannot be used.
         """
         report = IngestReport()
-        for ids in slices(records.ids()):
+        for ids in slices(records.ids(since_ms)):
             with self._writing, self._database.write() as connection:
                 self._adopt(connection, records, ids, report)
         return report

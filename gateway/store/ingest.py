@@ -7,7 +7,7 @@ not matter in which order processes' journals are read, nor how often a crash re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, delete, select, update
 
 from gateway.core.errors import RecordFormatError
 from gateway.core.ids import is_mail_id
@@ -257,7 +257,7 @@ def _give_customers(connection: Connection, messages: dict[str, MessageFacts]) -
                 )
 
 
-_IDS = bindparam("ids", expanding=True)
+_IDS: BindParameter[str] = bindparam("ids", expanding=True)
 _POSITIONS = select(
     message.c.id, message.c.source_at_ms, message.c.source_file, message.c.source_offset
 ).where(message.c.id.in_(_IDS))

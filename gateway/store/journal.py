@@ -5,12 +5,12 @@ survived a power loss when ``append_durable`` returns. Files are never written b
 and a torn last line was never acknowledged to anyone.
 """
 
-import asyncio
 import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from gateway.core.clock import Clock
@@ -24,6 +24,7 @@ from gateway.store.files import (
     make_durable_directory,
     storage_error,
 )
+from gateway.store.threads import finish_in_thread
 
 _FLUSHERS = 8  # threads that wait for the disk; as many share one flush
 _KEPT_NAMES = 8
@@ -112,15 +113,7 @@ class Journal:
         Raises:
             StorageError, StorageFullError: they may or may not survive; act as if not.
         """
-        loop = asyncio.get_running_loop()
-        job = loop.run_in_executor(self._pool, self.append_durable_now, events)
-        try:
-            await asyncio.shield(job)
-        except asyncio.CancelledError:
-            await asyncio.wait([job])
-            if not job.cancelled():
-                job.exception()  # nobody is left to hear of it
-            raise
+        await finish_in_thread(self._pool, partial(self.append_durable_now, events))
 
     def append_durable_now(self, events: Sequence[Event]) -> None:
         """The same without an event loop.

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -25,12 +25,15 @@ class JournalProblem:
     reason: str
 
 
-def journal_names(directory: Path) -> list[str]:
-    """All journal files as ``<day>/<file>``, sorted by day, then role and start."""
-    names: list[str] = []
-    for day in _names(directory, _DAY):
-        names.extend(f"{day}/{name}" for name in _names(directory / day, _FILE))
-    return names
+def journal_days(directory: Path) -> list[str]:
+    """The days that have journals, oldest first."""
+    return _names(directory, _DAY)
+
+
+def journal_names(directory: Path, days: Iterable[str] | None = None) -> list[str]:
+    """Journal files as ``<day>/<file>``, of these days or of all, by role and start in each."""
+    wanted = journal_days(directory) if days is None else days
+    return [f"{day}/{name}" for day in wanted for name in _names(directory / day, _FILE)]
 
 
 def read_from(path: Path, offset: int) -> Iterator[tuple[Event | JournalProblem, int]]:

@@ -6,7 +6,7 @@ fence grew then, and the first owner can no longer finish (data model, section 1
 
 from collections.abc import Collection
 
-from sqlalchemy import CursorResult, Row, bindparam, func, select, update
+from sqlalchemy import Row, bindparam, func, select, update
 
 from gateway.core.errors import ConfigError
 from gateway.core.queueing import Claim
@@ -55,7 +55,8 @@ class Leases:
             IndexUnavailableError: the database cannot be used.
         """
         with self._database.write() as connection:
-            return _is_ours(connection.execute(_EXTEND, _key(claim) | {"until_ms": until_ms}))
+            mine = _key(claim) | {"until_ms": until_ms}
+            return connection.execute(_EXTEND, mine).rowcount == 1
 
     def give_back(self, claim: Claim) -> bool:
         """End a lease; False when it was no longer ours.
@@ -64,7 +65,7 @@ class Leases:
             IndexUnavailableError: the database cannot be used.
         """
         with self._database.write() as connection:
-            return _is_ours(connection.execute(_GIVE_BACK, _key(claim)))
+            return connection.execute(_GIVE_BACK, _key(claim)).rowcount == 1
 
     def give_back_all(self, owner: str) -> int:
         """End every lease of an owner that is known to be gone; how many they were.
@@ -122,15 +123,6 @@ _CLAIMED = (
     copy.c.fence,
     copy.c.next_hop,
 )
-
-
-def _key(claim: Claim) -> dict[str, str | int]:
-    return {"mail": claim.mail_id, "whose": claim.recipient, "which": claim.fence}
-
-
-def _is_ours(result: CursorResult[tuple[()]]) -> bool:
-    return result.rowcount == 1
-
 
 # Built once: putting a statement together costs more than SQLite needs to run it.
 _DUE = (
@@ -194,69 +186,3 @@ def _next_hop(text: str) -> NextHop | None:
 
 def _key(claim: Claim) -> dict[str, str | int]:
     return {"mail": claim.mail_id, "whose": claim.recipient, "which": claim.fence}
-
-
-def _is_ours(result: CursorResult[tuple[()]]) -> bool:
-    return result.rowcount == 1
-
-
-# Built once: putting a statement together costs more than SQLite needs to run it.
-_DUE = (
-    select(copy.c.mail_id, copy.c.recipient)
-    .where(WAITING, copy.c.node == bindparam("here"))
-    .where(copy.c.next_attempt_at_ms <= bindparam("now_ms"))
-    .where(copy.c.lease_until_ms <= bindparam("now_ms"))
-    .where(copy.c.domain.not_in(bindparam("without", expanding=True)))
-    .order_by(copy.c.next_attempt_at_ms, copy.c.mail_id)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
-    .cte("due")
-)
-_TAKE = (
-    update(copy)
-    .where(copy.c.mail_id == _DUE.c.mail_id, copy.c.recipient == _DUE.c.recipient)
-    .values(
-        lease_owner=bindparam("owner"),
-        lease_until_ms=bindparam("until_ms"),
-        fence=copy.c.fence + 1,
-    )
-    .returning(*_CLAIMED, copy.c.next_attempt_at_ms)
-)
-_FIRST_DUE = select(func.min(copy.c.next_attempt_at_ms)).where(
-    WAITING, copy.c.node == bindparam("here"), copy.c.lease_until_ms == 0
-)
-_FIRST_LEASE = select(func.min(copy.c.lease_until_ms)).where(
-    LEASED, WAITING, copy.c.node == bindparam("here")
-)
-
-
-def _claim(row: Row[tuple[str, str, str, str, int, int, int, int, str, int | None]]) -> Claim:
-    return Claim(
-        mail_id=row.mail_id,
-        recipient=row.recipient,
-        domain=row.domain,
-        state=CopyState(row.state),
-        attempts=row.attempts,
-        since_ms=row.since_ms,
-        lease_until_ms=row.lease_until_ms,
-        fence=row.fence,
-        next_hop=_next_hop(row.next_hop),
-    )
-
-
-def _next_hop(text: str) -> NextHop | None:
-    """As the journal had it; what this release cannot read is looked up anew by the runner."""
-    try:
-        return parse_next_hop(text) if text else None
-    except ConfigError:
-        return None
-
-
-def _update(connection: Connection, claim: Claim, **values: str | int) -> bool:
-    ours = (
-        copy.c.mail_id == claim.mail_id,
-        copy.c.recipient == claim.recipient,
-        copy.c.fence == claim.fence,
-        copy.c.lease_owner != "",
-    )
-    return connection.execute(update(copy).where(*ours).values(**values)).rowcount == 1

@@ -7,7 +7,7 @@ in. An id sorts by time, so the newest come first by id.
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, union_all
 
 from gateway.core.ids import is_mail_id
 from gateway.core.record import CopyState
@@ -211,11 +211,12 @@ def _track_term(query: str) -> ColumnElement[bool]:
     if "@" not in query:
         return _contains(message.c.search, query)
     bare = query.removeprefix("<").removesuffix(">")
-    return or_(
-        copy.c.recipient == bare.lower(),
-        message.c.sender_key == bare.casefold(),
-        message.c.message_id.in_([bare, f"<{bare}>"]),
+    # Ids first: an OR over columns of two tables would make SQLite read them all.
+    messages = union_all(
+        select(message.c.id).where(message.c.sender_key == bare.casefold()),
+        select(message.c.id).where(message.c.message_id.in_([bare, f"<{bare}>"])),
     )
+    return or_(copy.c.recipient == bare.lower(), copy.c.mail_id.in_(messages))
 
 
 def _copies_of(mail_ids: Sequence[str]) -> Select[Any]:

@@ -5,7 +5,6 @@ as JSON, then the original bytes. A record is never changed once its message was
 happens later is in the journal (data model, section 1).
 """
 
-import asyncio
 import hashlib
 import mmap
 import os
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,6 +31,7 @@ from gateway.store.files import (
     remove_quietly,
     storage_error,
 )
+from gateway.store.threads import finish_in_thread
 
 FORMAT = 1
 SUFFIX = ".rec"
@@ -91,15 +92,7 @@ class FileRecords:
             StorageFullError: no room (452).
             StorageError: anything else; nothing is left behind.
         """
-        loop = asyncio.get_running_loop()
-        job = loop.run_in_executor(self._pool, self.put_now, facts, content)
-        try:
-            await asyncio.shield(job)
-        except asyncio.CancelledError:
-            await asyncio.wait([job])
-            if not job.cancelled():
-                job.exception()  # nobody is left to hear of it
-            raise
+        await finish_in_thread(self._pool, partial(self.put_now, facts, content))
 
     def put_now(self, facts: MessageFacts, content: bytes | mmap.mmap) -> None:
         """The same without an event loop.
@@ -244,9 +237,12 @@ class FileRecords:
             raise storage_error(error, path) from error
         return True
 
-    def ids(self) -> Iterator[str]:
-        """All ids, oldest first; files that are none of ours are passed over."""
+    def ids(self, since_ms: int = 0) -> Iterator[str]:
+        """All ids from that day on, oldest first; files that are none of ours are passed over."""
+        first_day = _day_name(since_ms)
         for directory in _sorted_names(self._directory, _is_day):
+            if directory < first_day:
+                continue
             names = _sorted_names(self._directory / directory, _is_record)
             yield from (name.removesuffix(SUFFIX) for name in names)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gateway.core.record import Event
 from gateway.store.ingest import Batch, Line
-from gateway.store.journal_reading import JournalProblem, journal_names, read_from
+from gateway.store.journal_reading import JournalProblem, journal_days, journal_names, read_from
 
 _BATCH_LINES = 500
 _LIVE_DAYS = 2  # a process rolls to the next day's file with its first line after midnight
@@ -64,14 +64,15 @@ class Tail:
 
     def _worth_reading(self) -> list[str]:
         """All files but those of past days that had nothing new once before."""
-        names = journal_names(self._directory)
-        days = sorted({name.partition("/")[0] for name in names})
+        days = journal_days(self._directory)
         if days and days[-1] != self._newest_day:
             self._newest_day = days[-1]
             self._settled.clear()
-        names = [name for name in names if name.partition("/")[0] not in self._settled]
+        open_days = [day for day in days if day not in self._settled]
+        names = journal_names(self._directory, open_days)
         fresh = {name.partition("/")[0] for name in names if self._pending(name) > 0}
-        self._settled.update(day for day in days[:-_LIVE_DAYS] if day not in fresh)
+        past = set(days[:-_LIVE_DAYS])
+        self._settled.update(day for day in open_days if day in past and day not in fresh)
         return names
 
     def _pending(self, name: str) -> int:

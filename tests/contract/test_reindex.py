@@ -13,6 +13,7 @@ from gateway.store.index import Index
 from gateway.store.rebuild import rebuild
 from gateway.store.records import FileRecords
 from tests.contract.samples import (
+    DAY_MS,
     NOON_MS,
     copy_event,
     everything,
@@ -97,6 +98,15 @@ def test_a_record_without_a_line_is_adopted_and_its_line_may_come_later(
     assert index.listings.copies(orphan.id)[0].state == "released"
     row = everything(index)["message"][0]
     assert row["source_file"] == WORKER
+
+
+def test_adopting_may_be_kept_to_recent_days(index: Index, records: FileRecords) -> None:
+    old, young = make_facts(at_ms=NOON_MS - 3 * DAY_MS), make_facts(at_ms=NOON_MS)
+    for facts in (old, young):
+        records.put_now(facts, b"bytes")
+    assert index.adopt(records, since_ms=NOON_MS - DAY_MS).adopted == 1
+    assert index.listings.copies(old.id) == ()
+    assert index.adopt(records).adopted == 1
 
 
 def test_a_decision_about_an_adopted_record_counts(

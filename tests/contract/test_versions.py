@@ -1,14 +1,16 @@
 """Schema versions: made at once, migrated when older, refused when newer, plain words always."""
 
+import contextlib
 import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, inspect, text
+from sqlalchemy import Column, Integer, MetaData, event, inspect, text
 
 from gateway.core.errors import IndexUnavailableError
 from gateway.store.directory_schema import DIRECTORY
@@ -17,6 +19,7 @@ from gateway.store.index import Index
 from gateway.store.migrate import upgrade
 from gateway.store.schema import INDEX
 from gateway.store.tables import TableSet
+from gateway.store.views import QuarantineFilter
 
 SECOND = '''"""One column more."""
 
@@ -206,6 +209,44 @@ def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
 def test_a_useless_url_is_named(url: str, reason: str) -> None:
     with pytest.raises(IndexUnavailableError, match=reason):
         Index.open(url, node="n1")
+
+
+PLANS = {
+    "claim": (lambda index: index.leases.claim(
+        owner="k", now_ms=10**13, lease_ms=1, limit=5, without=("x.example",)), "copy_due"),
+    "next due": (lambda index: index.leases.next_due_ms(), "copy_due"),
+    "domains": (lambda index: index.leases.waiting_domains(), "copy_waiting"),
+    "hurry": (lambda index: index.leases.make_due(["x.example"], 5), "copy_waiting"),
+    "dead": (lambda index: index.leases.give_back_all("k"), "copy_leased"),
+    "expired": (lambda index: index.listings.expired(5), "copy_by_expiry"),
+    "quarantine": (lambda index: index.listings.quarantine(QuarantineFilter()), "copy_by_state"),
+    "domain": (lambda index: index.listings.quarantine(
+        QuarantineFilter(domain="x.example")), "copy_by_"),
+    "queue": (lambda index: index.listings.queue(), "copy"),
+    "recipient": (lambda index: index.listings.track("a@x.example"), "MULTI-INDEX"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("ask", "expected"), PLANS.values(), ids=PLANS)
+def test_questions_use_their_index(
+    sqlite_url: str, ask: Callable[[Index], object], expected: str
+) -> None:
+    """A scan of all copies at every turn of the queue would cost more than the deliveries."""
+    index = Index.open(sqlite_url, node="n1")
+    asked: list[tuple[str, tuple[object, ...]]] = []
+    event.listen(
+        index._database._engine,
+        "before_cursor_execute",
+        lambda _c, _u, statement, parameters, _x, _m: asked.append((statement, parameters)),
+    )
+    ask(index)
+    index.close()
+    (statement, parameters) = next(one for one in asked if "copy" in one[0])
+    with contextlib.closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as plain:
+        plan = plain.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+    steps = [str(step[3]) for step in plan]
+    assert any(expected in step for step in steps), steps
+    assert not [step for step in steps if step.startswith("SCAN copy")], steps
 
 
 @pytest.mark.needs("postgresql")
