@@ -68,6 +68,7 @@ class SmtpSettings(_Section):
     tls_certificate: Path | None = None  # unset: a self-made one in the state directory
     tls_key: Path | None = None
     drain_timeout_s: Seconds = 30
+    hang_timeout_s: Seconds = 30  # a process without a heartbeat for so long is killed
 
 
 class WebSettings(_Section):

@@ -24,7 +24,6 @@ from gateway.net.listening import bind
 from gateway.settings import Settings
 from gateway.telemetry.slots import Slots
 
-_HANG_S = 30.0  # without a heartbeat; a scan is bounded far below
 _START_S = 60.0  # until the first heartbeat: a large index may have to migrate
 _LONGEST_PAUSE_S = 10.0
 _log = structlog.get_logger()
@@ -209,7 +208,7 @@ class Supervisor:
         for child in self._children():
             beat_s = self.slots.last_heartbeat_ms(child.slot) / 1000
             silent_s = now - beat_s if beat_s else now - child.started_s
-            hangs = silent_s > (_HANG_S if beat_s else _START_S)
+            hangs = silent_s > (self.settings.smtp.hang_timeout_s if beat_s else _START_S)
             drained_s = now - child.draining_since_s if child.draining_since_s else 0.0
             if (hangs or drained_s > self.settings.smtp.drain_timeout_s + 5) and not child.killed:
                 _log.error("killing a child", child=child.role, pid=child.process.pid, hangs=hangs)

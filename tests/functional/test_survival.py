@@ -213,3 +213,38 @@ async def test_next_hop_refusals_are_told_in_the_dialogue(tmp_path: Path, root: 
             assert row["recipient"] == "user0@trial.example"
         finally:
             gateway.kill_everything()
+
+
+@pytest.mark.parametrize("how", ["die", "hang"])
+async def test_a_mail_that_stops_workers_is_held_unparsed_and_its_neighbours_are_not(
+    tmp_path: Path, root: Path, how: str
+) -> None:
+    async with sink() as to:
+        gateway = Gateway(tmp_path, f"127.0.0.1:{to.port}")
+        await in_thread(gateway.init)
+        gateway.environment |= {
+            "PYTHONPATH": str(root / "tests" / "fakes" / "poison"),
+            "SCHWAMM_SMTP__HANG_TIMEOUT_S": "3",
+        }
+        await in_thread(gateway.start)
+        try:
+            paths = [root / "tests/data/mail/german/wrapped-00.eml"] * 6
+            entries = entries_from(paths, RECIPIENTS)
+            entries[2].content = f"X-Poison: {how}\r\n".encode() + entries[2].content
+            ledger = Ledger(
+                host="127.0.0.1", port=gateway.smtp_port, entries=entries, connections=1
+            )
+            await ledger.run()
+            await in_thread(
+                wait_until, lambda: gateway.rows("quarantine", "list"), "the dangerous mail"
+            )
+            (row,) = await in_thread(gateway.rows, "quarantine", "list")
+            assert entries[2].answers == [0, 0, 250]
+            shown = await in_thread(gateway.run, "quarantine", "show", str(row["id"]))
+            assert "stopped the scanner twice" in shown.stdout
+            judge(
+                entries, (m.content for m in to.messages), await in_thread(held_contents, gateway)
+            )
+            assert len(to.messages) == 5
+        finally:
+            gateway.kill_everything()
