@@ -1,12 +1,16 @@
-"""Our client and aiosmtplib, an independent one, against the same sink: same bytes, same fates."""
+"""Our client beside others' work: aiosmtplib against the same sink, aiosmtpd as next hop."""
 
+import asyncio
 import re
 
 import aiosmtplib
 import pytest
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from gateway.core.routing import NextHop, NextHopKind
+from gateway.net.smtp_client import SmtpConnection
 from tests.fakes.sink import Script, Sink, sink
-from tests.functional.test_nexthop import fates, hand_off, transaction
+from tests.functional.test_nexthop import PATIENT, connected, fates, hand_off, transaction
 
 NAMES = ("a@trial.example", "b@trial.example")
 SCRIPTS = {
@@ -74,3 +78,62 @@ async def test_the_same_bytes(number: int) -> None:
     assert ours.raw == theirs.raw
     assert (ours.mail_from, ours.rcpt_to) == (theirs.mail_from, theirs.rcpt_to)
     assert re.search(rb"(?<!\r)\n", ours.raw) is None
+
+
+class Keeps:
+    """An aiosmtpd handler that keeps what it gets, and refuses one recipient."""
+
+    def __init__(self) -> None:
+        self.envelopes: list[Envelope] = []
+
+    async def handle_RCPT(  # noqa: N802  aiosmtpd's name
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address.startswith("no"):
+            return "550 5.1.1 who?"
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 ok"
+
+    async def handle_DATA(  # noqa: N802  aiosmtpd's name
+        self, server: SMTP, session: Session, envelope: Envelope
+    ) -> str:
+        self.envelopes.append(envelope)
+        return "250 2.0.0 taken"
+
+
+async def test_aiosmtpd_gets_what_was_meant() -> None:
+    """A server that shares no line with our sink: contents, null sender, SMTPUTF8, RSET."""
+    handler = Keeps()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: SMTP(handler, enable_SMTPUTF8=True, decode_data=False, loop=loop), "127.0.0.1", 0
+    )
+    port = server.sockets[0].getsockname()[1]
+    connection = await connected(
+        NextHop(kind=NextHopKind.SMTP, host="127.0.0.1", port=port), PATIENT
+    )
+    assert isinstance(connection, SmtpConnection)
+    short = [content for content in CONTENTS if len(content) < 1000]  # its limit of 1001 a line
+    for content in short:
+        result = await connection.transact(
+            transaction(content, "a@trial.example", "no@trial.example", mail_from="")
+        )
+        assert fates(result) == ["250", "550"]
+    result = await connection.transact(transaction(CONTENTS[0], "no@trial.example"))
+    assert fates(result) == ["550"]
+    result = await connection.transact(
+        transaction("Subject: ä\r\n\r\nü\r\n".encode(), "jörg@trial.example", smtputf8=True)
+    )
+    assert fates(result) == ["250"]
+    connection.quit()
+    await connection.wait_closed(5)
+    server.close()
+    await server.wait_closed()
+    kept = [envelope.content for envelope in handler.envelopes]
+    assert kept == [
+        *(one if one.endswith(b"\r\n") else one + b"\r\n" for one in short),
+        "Subject: ä\r\n\r\nü\r\n".encode(),
+    ]
+    assert handler.envelopes[-1].smtp_utf8
+    assert handler.envelopes[-1].rcpt_tos == ["jörg@trial.example"]
+    assert handler.envelopes[0].mail_from in {"", "<>"}
