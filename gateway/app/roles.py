@@ -1,6 +1,7 @@
 """Starts one role in this process."""
 
 import asyncio
+import signal
 
 from gateway.core.errors import ConfigError
 from gateway.settings import Settings
@@ -33,3 +34,6 @@ def run_role(role: str, settings: Settings) -> None:
             asyncio.run(run_keeper(settings))
         case _:
             raise ConfigError(f"no role {role!r}; there are smtp, web and keeper")
+    # Python gives signals back their deadly default while it tears itself down; all is done here.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
