@@ -184,12 +184,11 @@ def test_references_agree_with_the_standard_library() -> None:
     for name in html5:
         text = f"&{name} x&{name}y &{name}="
         assert unescape(text) == html.unescape(text)
-    for code in range(0x110000 + 10):
+    for code in (*range(0x3000), *range(0x3000, 0x110000 + 1000, 61)):
         text = f"&#{code}; &#x{code:x}"
-        # The library drops control and non-characters, a browser keeps them.
-        expected = (
-            html.unescape(text) if len(html.unescape(text)) > 1 else f"{chr(code)} {chr(code)}"
-        )
+        expected = html.unescape(text)
+        if expected == " ":  # the library drops control and non-characters, a browser keeps them
+            expected = f"{chr(code)} {chr(code)}"
         assert unescape(text) == expected
     assert unescape("&" + "#" * 10 + "1" * 5000) == "&" + "#" * 10 + "1" * 5000
     assert unescape("&#" + "1" * 5000 + ";") == "\ufffd"
