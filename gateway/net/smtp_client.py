@@ -8,7 +8,7 @@ is a value (``ConnectFault``, ``HandOff.fault``), not an exception.
 import asyncio
 import ssl
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from gateway.core.handoff import Phase
 from gateway.core.routing import NextHop, NextHopKind
@@ -18,6 +18,10 @@ from gateway.net.smtp_client_envelope import Offer, mail_command, rcpt_command, 
 from gateway.net.smtp_client_outcome import Attempt
 from gateway.net.smtp_client_protocol import SmtpWire, WireFaultError, WireReply, WireTimeoutError
 from gateway.settings import DeliverySettings
+
+WHOLE_ENVELOPE: Final = 5  # command timeouts for all of MAIL, RCPT and DATA together
+WHOLE_FINAL: Final = 2  # final timeouts for all answers of LMTP together
+SLOWEST_BYTES_PER_S: Final = 4096  # what the content may take beyond the final timeout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,7 @@ class SmtpConnection:
         self._wire = wire
         self._settings = settings
         self._mid_transaction = False
+        self._phase_ends_s = 0.0
         self.offer = Offer()
         self.transactions = 0
 
@@ -154,6 +159,7 @@ class SmtpConnection:
         return Phase.BEFORE_DOT
 
     async def _converse(self, transaction: Transaction, attempt: Attempt) -> None:
+        self._allow(WHOLE_ENVELOPE * self._settings.command_timeout_s)
         reset = self._mid_transaction
         self._mid_transaction = True
         mail = mail_command(transaction, self.offer)
@@ -181,33 +187,31 @@ class SmtpConnection:
         self._wire.write(b"".join((b"RSET\r\n" if reset else b"", mail, *rcpts, b"DATA\r\n")))
         if reset:
             await self._reset_reply()
-        timeout_s = self._settings.command_timeout_s
-        attempt.answer_mail(await self._wire.reply(timeout_s, "MAIL"))
+        attempt.answer_mail(await self._reply("MAIL"))
         for number in range(len(rcpts)):
-            attempt.answer_rcpt(number, await self._wire.reply(timeout_s, "RCPT"))
-        return await self._wire.reply(timeout_s, "DATA")
+            attempt.answer_rcpt(number, await self._reply("RCPT"))
+        return await self._reply("DATA")
 
     async def _envelope_in_steps(
         self, mail: bytes, rcpts: list[bytes], attempt: Attempt, *, reset: bool
     ) -> WireReply | None:
-        timeout_s = self._settings.command_timeout_s
         if reset:
             self._wire.write(b"RSET\r\n")
             await self._reset_reply()
         self._wire.write(mail)
-        attempt.answer_mail(await self._wire.reply(timeout_s, "MAIL"))
+        attempt.answer_mail(await self._reply("MAIL"))
         if attempt.mail_refused:
             return None
         for number, rcpt in enumerate(rcpts):
             self._wire.write(rcpt)
-            attempt.answer_rcpt(number, await self._wire.reply(timeout_s, "RCPT"))
+            attempt.answer_rcpt(number, await self._reply("RCPT"))
         if not attempt.accepted:
             return None
         self._wire.write(b"DATA\r\n")
-        return await self._wire.reply(timeout_s, "DATA")
+        return await self._reply("DATA")
 
     async def _reset_reply(self) -> None:
-        reply = await self._wire.reply(self._settings.command_timeout_s, "RSET")
+        reply = await self._reply("RSET")
         if reply.code != 250:
             raise WireFaultError(f"RSET: {reply}")
 
@@ -221,13 +225,15 @@ class SmtpConnection:
 
     async def _send_content(self, transaction: Transaction, attempt: Attempt) -> None:
         """All but the last piece, each awaited; then the last one together with the final dot."""
+        settings, size_bytes = self._settings, transaction.content.size_bytes
+        self._allow(settings.final_timeout_s + size_bytes / SLOWEST_BYTES_PER_S)
         stuffer = DotStuffer()
         piece = b""
         for chunk in transaction.content.chunks():
             if piece:
                 attempt.content_sent = True
                 self._wire.write(piece)
-                await self._wire.drain(self._settings.command_timeout_s, "content")
+                await self._wire.drain(self._left_s(self._settings.command_timeout_s), "content")
                 await asyncio.sleep(0)  # others run, and what the peer says meanwhile is heard
                 self._check_premature()
             piece = stuffer.feed(chunk)
@@ -243,11 +249,23 @@ class SmtpConnection:
 
     async def _read_final(self, attempt: Attempt) -> None:
         timeout_s = self._settings.final_timeout_s
+        self._allow(WHOLE_FINAL * timeout_s)
         if self._hop.kind is not NextHopKind.LMTP:
             attempt.answer_final(await self._wire.reply(timeout_s, "end of DATA"))
             return
         for number in attempt.accepted:
-            attempt.answer_final_of(number, await self._wire.reply(timeout_s, "end of DATA"))
+            reply = await self._wire.reply(self._left_s(timeout_s), "end of DATA")
+            attempt.answer_final_of(number, reply)
+
+    def _allow(self, seconds: float) -> None:
+        """From now the phase may last so long in all, however patiently each step is answered."""
+        self._phase_ends_s = asyncio.get_running_loop().time() + seconds
+
+    def _left_s(self, step_s: float) -> float:
+        return min(step_s, self._phase_ends_s - asyncio.get_running_loop().time())
+
+    async def _reply(self, what: str) -> WireReply:
+        return await self._wire.reply(self._left_s(self._settings.command_timeout_s), what)
 
     def quit(self) -> None:
         """Begin a polite end; ``wait_closed`` is its end."""

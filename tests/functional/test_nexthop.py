@@ -432,6 +432,21 @@ async def test_a_dripping_peer_is_understood() -> None:
     assert fates(result) == ["250"]
 
 
+@pytest.mark.parametrize("offers", [NO_PIPELINING, ("PIPELINING", *NO_PIPELINING)])
+async def test_a_peer_that_is_just_patient_enough_has_an_end(offers: tuple[str, ...]) -> None:
+    """Each answer comes within its own timeout; all of them together do not."""
+    settings = QUICK.model_copy(update={"command_timeout_s": 0.2})
+    names = [f"r{number}@trial.example" for number in range(40)]
+    async with sink(Script(offers=offers)) as target:
+        connection = await connected(target.hop, settings)
+        target.script.delay_s = 0.1
+        result = await connection.transact(transaction(MAIL, *names))
+        connection.abort()
+    assert fates(result) == ["before_dot"] * 40
+    assert len(target.commands) < 40
+    assert result.timed_out
+
+
 async def test_texts_are_bounded_and_printable() -> None:
     text = "550 5.7.1 \x1b[31mred\x07 " + "y" * 3000
     async with sink(Script(answers={"mail": text})) as target:
