@@ -2,9 +2,7 @@
 
 import pytest
 
-from gateway.core.reply import Reply
 from gateway.settings import SmtpSettings
-from gateway.smtp.answers import wire
 from gateway.smtp.limits import Limits, LocalConnectionCounter, client_ip
 
 
@@ -67,8 +65,3 @@ def test_this_machine_counts_only_when_asked_to() -> None:
 )
 def test_one_spelling_of_an_address(peer: str, expected: str) -> None:
     assert client_ip(peer) == expected
-
-
-def test_a_reply_is_one_line_of_ascii() -> None:
-    reply = Reply(code=550, enhanced="5.7.1", text="a\r\n250 grüße\n")
-    assert wire(reply) == b"550 5.7.1 a  250 gr??e \r\n"
