@@ -20,7 +20,12 @@ from rich.console import Console
 from models.bundle import Bundle, BundleError
 from models.registry import baseline_directory
 from training.bench_accuracy_plots import as_page
-from training.bench_accuracy_rivals import MissingRivalError, open_bogofilter
+from training.bench_accuracy_rivals import (
+    MissingRivalError,
+    RivalFailedError,
+    open_bogofilter,
+)
+from training.bench_accuracy_rspamd import open_rspamd
 from training.bench_accuracy_streams import STREAMS, Corpora, Stream
 from training.bench_accuracy_tables import Result, Table, as_json, as_markdown, compare, show
 from training.evaluate import FilterUnderTest
@@ -56,6 +61,7 @@ FILTERS: dict[str, Callable[[], AbstractContextManager[FilterUnderTest]]] = {
     "schwamm": open_schwamm,
     "schwamm+baseline": open_schwamm_with_baseline,
     "bogofilter": open_bogofilter,
+    "rspamd": open_rspamd,
 }
 
 
@@ -122,6 +128,9 @@ def run_table(
             results.append(run_filter(stream, protocol, name))
         except MissingRivalError as error:
             notes.append(str(error))
+            continue
+        except RivalFailedError as error:
+            notes.append(f"{name} failed and is left out: {error}")
             continue
         seconds = time.perf_counter() - begun
         console.print(f"{stream.name}, {protocol}, {name}: {seconds:.0f} s", highlight=False)
