@@ -3,8 +3,7 @@
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -103,13 +102,15 @@ class Pool:
             return unanswered(transaction, hop, "shutting down")
         if self.fails_at_once(hop):
             return unanswered(transaction, hop, f"next hop is down: {state.reason}")
-        async with self._slot(state) as got_slot:
-            if not got_slot:
-                return unanswered(transaction, hop, "all connections to the next hop are busy")
+        if not await self._acquire(state):
+            return unanswered(transaction, hop, "all connections to the next hop are busy")
+        try:
             if self.fails_at_once(hop):  # it went down while we waited
                 return unanswered(transaction, hop, f"next hop is down: {state.reason}")
             with _Probe(state):
                 return await self._hand_off(hop, state, transaction)
+        finally:
+            state.free.release()
 
     async def probe(self, hop: NextHop) -> bool:
         """Find out whether a next hop that is down is back; True when it is up."""
@@ -118,15 +119,17 @@ class Pool:
             return True
         if self._closing or self.fails_at_once(hop):
             return False
-        async with self._slot(state) as got_slot:
-            if not got_slot:
-                return False
+        if not await self._acquire(state):
+            return False
+        try:
             with _Probe(state):
                 connection = await self._connect(hop, state)
-                if isinstance(connection, ConnectFault):
-                    return False
-                self._keep(state, connection)
-                return True
+        finally:
+            state.free.release()
+        if isinstance(connection, ConnectFault):
+            return False
+        self._keep(state, connection)
+        return True
 
     async def _hand_off(self, hop: NextHop, state: _Hop, transaction: Transaction) -> HandOff:
         kept = self._take_idle(state)
@@ -178,19 +181,15 @@ class Pool:
             known = self._hops[hop] = _Hop(free=asyncio.Semaphore(limit))
         return known
 
-    @asynccontextmanager
-    async def _slot(self, state: _Hop) -> AsyncIterator[bool]:
-        """One of the hop's connections; False when none came free in the connect timeout."""
+    async def _acquire(self, state: _Hop) -> bool:
+        """Take one of the hop's places; False when none came free in the connect timeout."""
+        if not state.free.locked():  # nearly always: no timer for it
+            return await state.free.acquire()
         try:
             async with asyncio.timeout(self._settings.connect_timeout_s):
-                await state.free.acquire()
+                return await state.free.acquire()
         except TimeoutError:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            state.free.release()
+            return False
 
     def _take_idle(self, state: _Hop) -> SmtpConnection | None:
         """The connection used last; those too old or closed by the peer go."""
