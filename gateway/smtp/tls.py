@@ -99,6 +99,10 @@ class TlsStore:
             _write_private(self._own, _self_made(self._hostname, now))
         except OSError as error:
             raise ConfigError(f"self-made TLS certificate cannot be kept: {error}") from error
+        except ValueError as error:
+            raise ConfigError(
+                f"no TLS certificate can be made for smtp.hostname {self._hostname!r}: {error}"
+            ) from error
 
 
 def _context(files: CertificateFiles) -> ssl.SSLContext:

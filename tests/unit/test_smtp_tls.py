@@ -111,6 +111,18 @@ def test_a_change_that_cannot_be_used_leaves_the_old_one_serving(tmp_path: Path)
     assert store.current() is not context
 
 
+@pytest.mark.parametrize("hostname", ["", "müller.example"])
+def test_a_name_no_certificate_can_have_is_told(hostname: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"smtp\.hostname"):
+        TlsStore(hostname=hostname, directory=tmp_path, clock=_Clock())
+
+
+def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigError, match="cannot be kept"):
+        TlsStore(hostname="mx", directory=tmp_path / "file" / "tls", clock=_Clock())
+
+
 def test_a_given_certificate_must_work_from_the_start(tmp_path: Path) -> None:
     files = _given(tmp_path)
     with pytest.raises(ConfigError, match="cannot be read"):
