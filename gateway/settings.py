@@ -39,6 +39,7 @@ class NodeSettings(_Section):
 
     name: str = Field("n1", pattern=r"^[a-z0-9]{1,12}$")
     language: Literal["de", "en"] = "de"
+    user: str = ""  # who the supervisor becomes when it was started by root
 
 
 class PathSettings(_Section):

@@ -7,6 +7,7 @@ is killed they notice, drain and leave.
 
 import contextlib
 import os
+import pwd
 import selectors
 import signal
 import socket
@@ -19,8 +20,8 @@ from pathlib import Path
 
 import structlog
 
-from gateway.core.errors import GatewayError
-from gateway.net.listening import bind
+from gateway.core.errors import ConfigError, GatewayError
+from gateway.net.listening import activated, bind
 from gateway.settings import Settings
 from gateway.telemetry.slots import Slots
 
@@ -49,6 +50,26 @@ class _Seat:
     not_before_s: float = 0.0
 
 
+def become(user: str) -> None:
+    """Give up root for ``user``; whoever is not root already stays who they are.
+
+    Raises:
+        ConfigError: there is no such user.
+    """
+    if os.geteuid() != 0:
+        return
+    if not user:
+        _log.warning("running as root; name an unprivileged user in node.user")
+        return
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError as error:
+        raise ConfigError(f"node.user: there is no user {user!r} on this machine") from error
+    os.initgroups(user, entry.pw_gid)
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+
+
 @dataclass(slots=True, kw_only=True)
 class Supervisor:
     """Keeps ``workers`` SMTP processes, one web process and one keeper running.
@@ -71,10 +92,12 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit code."""
+        passed = activated()
         self._listeners = {
-            "smtp": bind(self.settings.smtp.host, self.settings.smtp.port),
-            "web": bind(self.settings.web.host, self.settings.web.port),
+            "smtp": passed.get("smtp") or bind(self.settings.smtp.host, self.settings.smtp.port),
+            "web": passed.get("web") or bind(self.settings.web.host, self.settings.web.port),
         }
+        become(self.settings.node.user)
         self._lifeline = os.pipe()
         self._seats = [_Seat(role) for role in self._roles()]
         with self._signals() as wakeups:

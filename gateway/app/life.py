@@ -11,6 +11,7 @@ from typing import Self
 import structlog
 
 from gateway.core.clock import Clock, SystemClock
+from gateway.net.listening import activated
 from gateway.settings import Settings
 from gateway.telemetry.slots import Slots
 
@@ -40,10 +41,13 @@ class Seat:
             slot, lifeline, listener = (int(number) for number in given.split(","))
             slots = Slots.open(run / "slots")
             return cls(slots=slots, slot=slot, lifeline=lifeline, listener=listener)
-        listener = -1
-        if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS"):
-            listener = 3
-        return cls(slots=Slots.open(run / f"slots-{os.getpid()}"), slot=0, listener=listener)
+        passed = activated()
+        sock = passed.get("smtp") or passed.get("web")
+        return cls(
+            slots=Slots.open(run / f"slots-{os.getpid()}"),
+            slot=0,
+            listener=sock.detach() if sock else -1,
+        )
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Listening sockets: bound once, handed to every process that serves them."""
 
 import errno
+import os
 import socket
 import time
 
@@ -8,6 +9,25 @@ from gateway.core.errors import ConfigError
 
 _PATIENCE_S = 5.0  # children of a killed supervisor need a moment to let go of the port
 _BACKLOG = 1024
+_FIRST_PASSED = 3  # SD_LISTEN_FDS_START
+
+
+def activated() -> dict[str, socket.socket]:
+    """Sockets that systemd (sd_listen_fds(3)) bound for this process, by name.
+
+    ``FileDescriptorName=smtp`` and ``web`` in the socket units name them; one without a name of
+    ours is the SMTP socket.
+    """
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return {}
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    found: dict[str, socket.socket] = {}
+    for number in range(int(os.environ.get("LISTEN_FDS", "0"))):
+        name = names[number] if number < len(names) and names[number] in {"smtp", "web"} else "smtp"
+        sock = socket.socket(fileno=_FIRST_PASSED + number)
+        sock.setblocking(False)
+        found.setdefault(name, sock)
+    return found
 
 
 def bind(host: str, port: int, *, patience_s: float = _PATIENCE_S) -> socket.socket:

@@ -39,15 +39,17 @@ class _Hop:
     next_try_s: float = 0.0
     probing: bool = False
     plain_until_s: float = 0.0
+    suspect: bool = False  # it fell silent in a conversation: a greeting does not clear it
 
 
 class Pool:
     """Hands transactions to next hops over kept connections.
 
-    A next hop is down from a failed connect, greeting or conversation until it greets us again.
-    While it is down, one attempt at a time finds out whether it is back, after a pause that doubles
-    from 2 to 30 s; everything else gets its answer at once, so that an outage does not cost each
-    message the connect timeout. ``on_availability`` hears of each change with the reason.
+    A next hop is down from a failed connect or greeting until it greets us again, and from a
+    conversation it fell silent in until it answers in one. While it is down, one attempt at a time
+    finds out whether it is back, after a pause that doubles from 2 to 30 s; everything else gets
+    its answer at once, so that an outage does not cost each message the connect timeout.
+    ``on_availability`` hears of each change with the reason.
     """
 
     def __init__(
@@ -124,11 +126,16 @@ class Pool:
         try:
             with _Probe(state):
                 connection = await self._connect(hop, state)
+                if isinstance(connection, ConnectFault):
+                    return False
+                fault = await connection.mail_fault() if state.suspect else ""
         finally:
             state.free.release()
-        if isinstance(connection, ConnectFault):
-            return False
         self._keep(state, connection)
+        if fault:
+            self._went_down(hop, state, fault)
+            return False
+        self._came_up(hop, state)
         return True
 
     async def _hand_off(self, hop: NextHop, state: _Hop, transaction: Transaction) -> HandOff:
@@ -162,8 +169,9 @@ class Pool:
             state.plain_until_s = self._clock.monotonic_s() + PLAIN_AFTER_BROKEN_TLS_S
             connection = await self._open(hop, None)
         if isinstance(connection, ConnectFault):
+            state.suspect = False
             self._went_down(hop, state, connection.text)
-        else:
+        elif not state.suspect:
             self._came_up(hop, state)
         return connection
 
@@ -229,9 +237,12 @@ class Pool:
 
     def _judge(self, hop: NextHop, state: _Hop, result: HandOff) -> None:
         if not result.fault:
-            state.failures = 0
+            if result.answered:
+                state.failures = 0
+                self._came_up(hop, state)
         elif not result.content_sent or result.timed_out:
             # a connection lost within the message may be that message's fault; a hang is not
+            state.suspect = True
             self._went_down(hop, state, result.fault)
 
     def _went_down(self, hop: NextHop, state: _Hop, reason: str) -> None:
@@ -239,11 +250,14 @@ class Pool:
         state.failures += 1
         state.next_try_s = self._clock.monotonic_s() + pause_s
         state.reason = reason
+        while state.idle:
+            state.idle.popleft().connection.abort()
         if not state.down:
             state.down = True
             self._tell(hop, up=False, reason=reason)
 
     def _came_up(self, hop: NextHop, state: _Hop) -> None:
+        state.suspect = False
         if state.down:
             state.down = False
             state.reason = ""

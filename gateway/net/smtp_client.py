@@ -267,6 +267,18 @@ class SmtpConnection:
     async def _reply(self, what: str) -> WireReply:
         return await self._wire.reply(self._left_s(self._settings.command_timeout_s), what)
 
+    async def mail_fault(self) -> str:
+        """Whether the next hop answers MAIL at all, and if not, how it failed; no mail is sent."""
+        self._allow(self._settings.command_timeout_s)
+        self._mid_transaction = True
+        self._wire.write(b"MAIL FROM:<>\r\n")
+        try:
+            await self._reply("MAIL of a probe")
+        except WireFaultError as error:
+            self._wire.break_off("closed by us")
+            return str(error)
+        return ""
+
     def quit(self) -> None:
         """Begin a polite end; ``wait_closed`` is its end."""
         self._wire.write(b"QUIT\r\n")

@@ -113,7 +113,7 @@ def _refuse(transaction: Transaction, hop: NextHop, reply: Reply) -> HandOff:
         )
         for one in transaction.recipients
     )
-    return HandOff(replies=replies, answered=True)
+    return HandOff(replies=replies)
 
 
 def _spelling(address: str, offer: Offer) -> str:

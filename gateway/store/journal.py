@@ -38,7 +38,6 @@ class _OpenFile:
         self.day = name.partition("/")[0]
         self.size = 0
         self.path = root / name
-        self._root = root
         self._files = layer
         self._entry_is_durable = False
         self._users = 0
@@ -50,7 +49,6 @@ class _OpenFile:
         self._files.fsync(self.descriptor)
         if not self._entry_is_durable:
             self._files.sync_directory(self.path.parent)
-            self._files.sync_directory(self._root)
             self._entry_is_durable = True
 
     def use(self) -> None:
