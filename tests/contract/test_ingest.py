@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from gateway.core.record import CopyState, Event, HoldReason, MessageFacts, What
 from gateway.store import index as index_module
+from gateway.store.codec import facts_from_json
+from gateway.store.folding import CopyNow, after, beginning, change_of
 from gateway.store.index import Index
 from gateway.store.ingest import Batch
+from gateway.store.journal_reading import journal_names, read_from
 from tests.contract.samples import (
     NOON_MS,
     copy_event,
@@ -140,6 +143,19 @@ def test_a_settled_copy_stays_settled(index: Index, journal: Path) -> None:
     write_journal(journal, WORKER, story)
     index.ingest(journal)
     assert state_of(index, facts) == "delivered"
+
+
+def test_time_orders_events_before_files_do(index: Index, journal: Path) -> None:
+    """The files sort cli, keeper, smtp; what happened later counts later all the same."""
+    facts = queued(1)[0]
+    gave_up = copy_event(
+        facts, CopyState.HELD, at_ms=NOON_MS + 200, hold_reason=HoldReason.QUEUE_EXPIRED.value
+    )
+    write_journal(journal, WORKER, [message_line(facts)])
+    write_journal(journal, PERSON, [copy_event(facts, CopyState.RELEASED, at_ms=NOON_MS + 300)])
+    write_journal(journal, KEEPER, [gave_up])
+    index.ingest(journal)
+    assert state_of(index, facts) == "released"
 
 
 def test_a_delivery_is_believed_after_a_deletion(index: Index, journal: Path) -> None:
@@ -417,12 +433,37 @@ def test_however_it_is_read_the_rows_are_the_same(
             index.ingest(folder)
     index.ingest(folder)
     piecemeal = everything(index)
+    assert {(c["mail_id"], c["recipient"]): c["state"] for c in piecemeal["copy"]} == expected(
+        folder
+    )
     index.fill(NoRecords(), folder)
     assert everything(index) == piecemeal
     in_memory = Index.in_memory(node="n1")
     in_memory.fill(NoRecords(), folder)
     assert everything(in_memory) == piecemeal
     in_memory.close()
+
+
+def expected(folder: Path) -> dict[tuple[str, str], str]:
+    """Where the copies must be: the pure fold over all lines, put in order here."""
+    lines = [
+        (event.at_ms, name, offset, event)
+        for name in journal_names(folder)
+        for event, offset in read_from(folder / name, 0)
+        if isinstance(event, Event)
+    ]
+    copies: dict[tuple[str, str], CopyNow] = {}
+    for _, _, _, event in lines:
+        if event.what == What.MESSAGE:
+            facts = facts_from_json(event.detail)
+            for one in facts.copies:
+                copies[facts.id, one.recipient] = beginning(facts, one)
+    for _, _, _, event in sorted(lines, key=lambda line: line[:3]):
+        if event.what == What.COPY:
+            for (mail_id, recipient), now in copies.items():
+                if mail_id == event.mail_id and event.recipient in {"", recipient}:
+                    copies[mail_id, recipient] = after(now, change_of(event))
+    return {key: now.state.value for key, now in copies.items()}
 
 
 class NoRecords:

@@ -1,5 +1,6 @@
 """``schwamm reindex``: the same rows as before, put in place at once, whatever was there."""
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -160,13 +161,50 @@ def test_a_corrupt_file_is_replaced(
     rubbish: bytes,
 ) -> None:
     path = tmp_path / "index.db"
+    reader = Index.open(sqlite_url, node="n1")  # as the web role might have it open
+    assert reader.listings.counts() == {}
+    reader._database._engine.dispose()
     path.write_bytes(rubbish)
     path.with_name(path.name + "-wal").write_bytes(rubbish)
+    rebuild(sqlite_url, node="n1", records=records, journal=tmp_path / "journal")
+    for index in (Index.open(sqlite_url, node="n1"), reader):
+        assert len(everything(index)["message"]) == 5
+        index.close()
+    assert [p.name for p in tmp_path.iterdir() if ".new" in p.name] == []
+
+
+def test_readers_follow_a_file_that_was_exchanged(
+    sqlite_url: str, tmp_path: Path, records: FileRecords, facts: list[MessageFacts]
+) -> None:
+    reader = Index.open(sqlite_url, node="n1")
+    assert reader.listings.counts() == {}
+    other = Index.open(f"sqlite:///{tmp_path / 'other.db'}", node="n1")
+    other.ingest(tmp_path / "journal")
+    other.close()
+    for name in ("index.db-wal", "index.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / "other.db").rename(tmp_path / "index.db")
+    assert sum(reader.listings.counts().values()) == 5
+    reader.close()
+
+
+def test_the_log_of_a_corrupt_index_is_not_replayed_into_the_new_one(
+    sqlite_url: str, tmp_path: Path, records: FileRecords, facts: list[MessageFacts]
+) -> None:
+    crashed = Index.open(sqlite_url, node="n1")
+    write_journal(tmp_path / "other", WORKER, [message_line(one) for one in queued(30)])
+    crashed.ingest(tmp_path / "other")
+    log = (tmp_path / "index.db-wal").read_bytes()
+    crashed.close()
+    assert len(log) > 50_000
+    (tmp_path / "index.db").write_bytes(b"garbage" * 5000)
+    (tmp_path / "index.db-wal").write_bytes(log)
     rebuild(sqlite_url, node="n1", records=records, journal=tmp_path / "journal")
     index = Index.open(sqlite_url, node="n1")
     assert len(everything(index)["message"]) == 5
     index.close()
-    assert [p.name for p in tmp_path.iterdir() if ".new" in p.name] == []
+    with contextlib.closing(sqlite3.connect(tmp_path / "index.db")) as plain:
+        assert plain.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def test_a_damaged_page_is_replaced(
