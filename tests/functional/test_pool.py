@@ -224,6 +224,36 @@ async def test_a_probe_brings_it_up_without_a_message() -> None:
             assert back.connections == 1  # the probe's connection was kept
 
 
+async def test_a_next_hop_that_greets_and_falls_silent_stays_down() -> None:
+    """No flapping: a greeting alone does not clear it, an answered MAIL does."""
+    async with sink(Script(answers={"mail": Fault.HANG})) as target, watched() as w:
+        assert await w.send(target.hop) == ["before_dot"]
+        w.clock.now_s += FIRST_PAUSE_S
+        results = await asyncio.gather(*(w.send(target.hop) for _ in range(5)))
+        assert results == [["before_dot"]] * 5
+        assert target.connections == 2  # one of the five asked, the others had their answer at once
+        w.clock.now_s += 2 * FIRST_PAUSE_S
+        assert not await w.pool.probe(target.hop)
+        assert w.heard == [(target.port, False)]
+        target.script = Script()
+        w.clock.now_s += 4 * FIRST_PAUSE_S
+        assert await w.pool.probe(target.hop)
+        assert w.heard == [(target.port, False), (target.port, True)]
+        assert await w.send(target.hop) == ["250"]
+        assert target.connections == 4
+    assert target.commands.count("MAIL FROM:<>") == 2
+
+
+async def test_a_message_that_gets_its_answer_clears_it_too() -> None:
+    async with sink(Script(answers={"final": Fault.HANG})) as target, watched() as w:
+        assert await w.send(target.hop) == ["after_dot"]
+        target.script = Script(answers={"rcpt": "550 5.1.1 who?"})
+        w.clock.now_s += FIRST_PAUSE_S
+        assert w.pool.is_down(target.hop)
+        assert await w.send(target.hop) == ["550"]
+        assert w.heard == [(target.port, False), (target.port, True)]
+
+
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
