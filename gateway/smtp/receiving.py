@@ -2,7 +2,6 @@
 
 from gateway.core.errors import SmtpError
 from gateway.core.reply import Reply
-from gateway.smtp.answers import TIMED_OUT
 from gateway.smtp.body import Body
 from gateway.smtp.dots import PIECE_BYTES, DotDecoder
 from gateway.smtp.limits import Limits
@@ -29,8 +28,6 @@ async def read_content(wire: Wire, body: Body, limits: Limits) -> Reply | None:
                 raise EndedError(decoder.flaw)
         else:
             await wire.more(_deadline(wire.loop.time(), started, decoder.raw_bytes, limits))
-        if wire.loop.time() > started + limits.data_timeout_s:
-            raise EndedError(TIMED_OUT)
     wire.put_back(decoder.rest)
     return decoder.flaw
 

@@ -33,6 +33,12 @@ async def _start_data(client: RawClient) -> str:
     return await client.ask("DATA")
 
 
+async def _used(service: SmtpService, expected: Callable[[int], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not expected(service.server.memory_used_bytes):
+            await asyncio.sleep(0.005)
+
+
 @pytest.mark.parametrize("size", [0, 1, 3000, 200_000, 3_000_000])
 @on_uvloop
 async def test_every_size_arrives_unchanged(size: int, tmp_path: Path) -> None:
@@ -87,13 +93,9 @@ async def test_beyond_its_window_a_message_takes_from_the_budget_then_the_disk(
         async with RawClient("127.0.0.1", service.port) as client:
             assert (await _start_data(client)).startswith("354")
             await client.send(content[: 2 * WINDOW_BYTES])
-            async with asyncio.timeout(5):
-                while service.server.memory_used_bytes <= WINDOW_BYTES:
-                    await asyncio.sleep(0.005)
+            await _used(service, lambda used: used > WINDOW_BYTES)
             await client.send(content[2 * WINDOW_BYTES :])
-            async with asyncio.timeout(5):
-                while service.server.memory_used_bytes > WINDOW_BYTES:
-                    await asyncio.sleep(0.005)
+            await _used(service, lambda used: used == WINDOW_BYTES)
             await client.send(b".\r\n")
             assert (await client.reply()).startswith("250")
         assert service.intake.contents == [content]
@@ -147,6 +149,23 @@ async def test_a_disk_that_fails_defers_after_the_real_end(
         # The disk is well again, and so is the same session.
         assert (await client.transaction(content)).startswith("250")
         assert service.intake.contents == [content]
+
+
+@on_uvloop
+async def test_a_refused_message_is_forgotten_before_its_end(tmp_path: Path) -> None:
+    content = _LINE * (3 * WINDOW_BYTES // len(_LINE))
+    async with (
+        SmtpService(tmp_path, spill_bytes=100 * WINDOW_BYTES) as service,
+        RawClient("127.0.0.1", service.port) as client,
+    ):
+        assert (await _start_data(client)).startswith("354")
+        await client.send(content)
+        await _used(service, lambda used: used > 2 * WINDOW_BYTES)
+        await client.send(b"bare\nline feed\r\n")
+        await _used(service, lambda used: used == WINDOW_BYTES)
+        await client.send(content + b".\r\n")
+        assert (await client.reply()).startswith("554 5.6.11 ")
+        assert service.intake.mails == []
 
 
 @on_uvloop
