@@ -100,13 +100,13 @@ class Bundle:
 
     def score_features(self, features: Features, words: int = 0) -> ContentScore:
         """Score features; ``words`` is how many words for and against to name."""
-        naive, second, share = self.classifier.log_odds(features)
+        parts = self.classifier.parts(features)
         return ContentScore(
-            probability=self.manifest.calibration.probability(naive + second),
-            log_odds=naive + second,
-            known_share=share,
-            naive_log_odds=naive,
-            pattern_log_odds=second,
+            probability=self.manifest.calibration.probability(parts.log_odds),
+            log_odds=parts.log_odds,
+            known_share=parts.known_share,
+            naive_log_odds=parts.naive,
+            pattern_log_odds=parts.second,
             words=explain(features, self.classifier, words) if words else (),
         )
 

@@ -1,12 +1,13 @@
 """The classifier: a naive Bayes from integer counts, and a second stage that corrects it.
 
 *Naive Bayes*: Bernoulli presence counts per class, each class given the same weight whatever its
-size (Rennie, Shih, Teevan and Karger 2003 on unequal classes), summed over the features that speak
-clearly and divided by a power of their number, for words of one mail repeat each other's evidence.
+size (Rennie, Shih, Teevan and Karger 2003 on unequal classes), averaged over the features that
+speak clearly, for words of one mail repeat each other's evidence.
 
-*Second stage*: logistic regression over all features, learned one message at a time on top of what
-the naive Bayes says (Goodman and Yih 2006), each weight with a step of its own that shrinks as it
-is used (AdaGrad: Duchi, Hazan and Singer 2011). Its weights are integers too, so sums are exact and
+*Second stage*: two logistic regressions, one over words and pairs, one over runs of four raw bytes.
+Each learns one message at a time (Goodman and Yih 2006) what has to be added to the naive Bayes,
+each weight with a step of its own that shrinks as it is used (AdaGrad: Duchi, Hazan and Singer
+2011); the mean of the two is what is added. Their weights are integers too, so sums are exact and
 the same messages in the same order give the same model.
 """
 
@@ -33,6 +34,9 @@ PUBLISHED_UNIT: Final = 1.0 / (1 << 12)
 LEARNING_UNIT: Final = 1.0 / (1 << 20)
 """What one step of a weight is worth while it is being learned."""
 
+EXPERT_SHARE: Final = 0.5
+"""Each of the two experts of the second stage counts for half."""
+
 _ERROR_STEPS: Final = 1 << 16
 
 
@@ -43,25 +47,32 @@ class ScoreParameters:
     ``smoothing`` is added to every balanced count; ``clear_log_odds`` is how clearly a feature must
     speak to be heard by the naive Bayes; ``naive_weight`` and ``naive_power`` scale its sum
     (weight * sum / n ** power); ``min_class_messages`` is how many messages of each class it
-    needs before it says anything. ``rate`` and ``first_energy`` rule the second stage's steps.
+    needs before it says anything. ``rate`` and ``first_energy`` rule the second stage's steps,
+    ``typical_features`` is the number of features at which an expert's sum counts as it is.
     """
 
     smoothing: float = 0.02
-    clear_log_odds: float = 2.2
-    naive_weight: float = 0.1
-    naive_power: float = 0.5
+    clear_log_odds: float = 3.0
+    naive_weight: float = 0.7
+    naive_power: float = 1.0
     min_class_messages: int = 10
-    rate: float = 0.005
-    first_energy: float = 0.01
+    rate: float = 0.008
+    first_energy: float = 0.001
+    typical_features: int = 2500
+
+    def reach(self, features: int) -> float:
+        """Return by what an expert's sum is multiplied: long messages count for less a feature."""
+        return min(2.0, max(0.5, math.sqrt(self.typical_features / max(1, features))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentScore:
     """What a model says of one message.
 
-    ``log_odds`` above zero speaks for spam; it is the sum of ``naive_log_odds`` and
-    ``pattern_log_odds`` before calibration. ``probability`` is calibrated. ``known_share`` is the
-    share of the message's lexical features that the model has met in training, 0 to 1.
+    ``log_odds`` above zero speaks for spam; it is the sum of ``naive_log_odds`` (naive Bayes) and
+    ``pattern_log_odds`` (second stage) before calibration. ``probability`` is calibrated.
+    ``known_share`` is the share of the message's lexical features that the model has met in
+    training, 0 to 1.
     """
 
     probability: float
@@ -108,6 +119,26 @@ class NaiveBayes:
         return np.where(heard, odds * scale, 0.0), share
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What each part of a classifier says of one message, in log odds of spam."""
+
+    naive: float
+    words: float
+    grams: float
+    known_share: float
+
+    @property
+    def second(self) -> float:
+        """What the second stage adds: the mean of its two experts."""
+        return EXPERT_SHARE * (self.words + self.grams)
+
+    @property
+    def log_odds(self) -> float:
+        """The sum of all parts."""
+        return self.naive + self.second
+
+
 class Classifier:
     """Scores features: naive Bayes plus second stage.
 
@@ -121,13 +152,25 @@ class Classifier:
         self.weights = weights
         self.unit = unit
 
-    def log_odds(self, features: Features) -> tuple[float, float, float]:
-        """Return the naive Bayes part, the second stage's part and the known share."""
+    def parts(self, features: Features) -> Parts:
+        """Return what naive Bayes and experts say of a message."""
         contributions, share = self.naive.contributions(features)
         # Rounded to steps before it is summed: exact whatever order the processor adds in.
         naive = float(np.rint(contributions * (1 << 20)).astype(np.int64).sum()) / (1 << 20)
-        second = int(self.weights[features.indices].sum(dtype=np.int64)) * self.unit
-        return naive, second, share
+        weights = self.weights[features.indices]
+        words = int(weights[: features.word_count].sum(dtype=np.int64))
+        grams = int(weights[features.word_count :].sum(dtype=np.int64))
+        reach = self.naive.parameters.reach
+        return Parts(
+            naive,
+            words * self.unit * reach(features.word_count),
+            grams * self.unit * reach(len(features) - features.word_count),
+            share,
+        )
+
+    def worth_of_words(self, features: Features) -> float:
+        """Return what one step of a word's weight adds to the log odds of this message."""
+        return EXPERT_SHARE * self.unit * self.naive.parameters.reach(features.word_count)
 
 
 class SecondStage:
@@ -138,14 +181,17 @@ class SecondStage:
         self.weights = np.zeros(SPACE, np.int32)
         self.energy: Energy = np.zeros(SPACE, np.float32)
 
-    def learn(self, features: Features, log_odds: float, *, is_spam: bool) -> None:
-        """Take one step towards the truth about a message that was scored ``log_odds``."""
-        error = float(is_spam) - sigmoid(log_odds)
+    def learn(self, features: Features, parts: Parts, *, is_spam: bool) -> None:
+        """Let each expert take one step towards the truth about a message."""
+        self._step(features.words, parts.naive + parts.words, is_spam=is_spam)
+        self._step(features.grams, parts.naive + parts.grams, is_spam=is_spam)
+
+    def _step(self, indices: Indices, log_odds: float, *, is_spam: bool) -> None:
+        error = (float(is_spam) - sigmoid(log_odds)) * self._parameters.reach(len(indices))
         # In steps of 2**-16, so that the last bit of exp() cannot make two machines differ.
         error = round(error * _ERROR_STEPS) / _ERROR_STEPS
         if error == 0.0:
             return
-        indices = features.indices
         energy = self.energy[indices] + np.float32(error * error)
         self.energy[indices] = energy
         step = np.float64(self._parameters.rate * error / LEARNING_UNIT)

@@ -81,6 +81,18 @@ class Counts:
             spam_messages=self.spam_messages,
         )
 
+    def thinned(self, divisor: int) -> Counts:
+        """Return these counts with a fraction of their weight; what was met once stays met.
+
+        Every count and both message numbers are divided and rounded up.
+        """
+        return Counts(
+            -(-self.ham // divisor),
+            -(-self.spam // divisor),
+            ham_messages=-(-self.ham_messages // divisor),
+            spam_messages=-(-self.spam_messages // divisor),
+        )
+
     def sparse(self) -> npt.NDArray[np.uint32]:
         """Return the features met at all with both counts: three columns, sorted by feature."""
         met = np.flatnonzero(self.ham + self.spam)

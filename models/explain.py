@@ -39,7 +39,7 @@ def explain(features: Features, classifier: Classifier, n: int) -> tuple[WordWei
     spelling = features.spelling
     if spelling is None or not len(spelling.indices):
         return ()
-    weights = classifier.weights[spelling.indices] * classifier.unit
+    weights = classifier.weights[spelling.indices] * classifier.worth_of_words(features)
     lexical = np.flatnonzero(spelling.indices < LEXICAL)
     naive, _ = classifier.naive.contributions(features)
     weights[lexical] += naive[np.searchsorted(features.lexical, spelling.indices[lexical])]

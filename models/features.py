@@ -1,8 +1,8 @@
 """From a message to the numbers a model counts: one versioned specification.
 
-Two kinds of features share one space of `SPACE` numbers. *Lexical* ones (words with the place they
-stand in, addresses, host names, order of header fields, shape of the MIME tree) are counted by the
-naive Bayes. *Patterns* (sparse pairs of words, runs of four raw bytes) are only weighed by the
+Three kinds of features share one space of `SPACE` numbers. *Lexical* ones (words with the place
+they stand in, addresses, host names, order of header fields, shape of the MIME tree) are counted by
+the naive Bayes. *Pairs* of near words and *grams* (runs of four raw bytes) are only weighed by the
 second stage. A feature is present or absent; how often does not matter.
 """
 
@@ -22,6 +22,7 @@ from models.message import Header, ParsedMail
 from models.tokens import (
     ATOM,
     WORD,
+    Hashes,
     Segment,
     byte_grams,
     sorted_unique,
@@ -31,14 +32,17 @@ from models.tokens import (
 FEATURE_SPEC: Final = "f1"
 """Names everything below; stored labels and bundles of another specification are not mixed in."""
 
-LEXICAL_BITS: Final = 21
-PATTERN_BITS: Final = 22
-LEXICAL: Final = 1 << LEXICAL_BITS
-SPACE: Final = LEXICAL + (1 << PATTERN_BITS)
+ZONE_BITS: Final = 21
+"""Each kind of feature is hashed into a zone of its own. More bits gain nothing measurable."""
+LEXICAL: Final = 1 << ZONE_BITS
+"""Lexical features lie below this, pairs above."""
+WORDS: Final = 2 * LEXICAL
+"""Lexical features and pairs lie below this, grams above."""
+SPACE: Final = 3 * LEXICAL
 MAX_FEATURES: Final = 60_000
 """More than any message can give within the caps below."""
 
-_PAIR_WINDOW: Final = 5
+_PAIR_WINDOW: Final = 3
 _MAX_FIELDS: Final = 60
 _MAX_RECEIVED: Final = 8
 _MAX_FIELD_BYTES: Final = 400
@@ -48,8 +52,8 @@ _MAX_PARTS: Final = 20
 _HEAD_CHARS: Final = 8_000
 _TAIL_CHARS: Final = 4_000
 _VIEW_HEADER_BYTES: Final = 1_500
-_VIEW_BYTES: Final = 3_000
-_VIEW_TAIL_BYTES: Final = 500
+_VIEW_BODY_BYTES: Final = 1_000
+_VIEW_TAIL_BYTES: Final = 300
 _MAX_WORD_BYTES: Final = 40
 _MAX_ATOM_BYTES: Final = 80
 
@@ -61,26 +65,32 @@ _ID_RUNS: Final = re.compile(rb"[0-9]+|[a-z]+|[A-Z]+")
 class Features:
     """What a message is to a model: sorted indices below `SPACE`, each once.
 
-    ``lexical`` lie below `LEXICAL`, ``patterns`` above. Right after extraction ``spelling`` knows
-    the words behind the indices; features read back from storage have none.
+    Right after extraction ``spelling`` knows the words behind the indices; features read back from
+    storage have none.
     """
 
-    __slots__ = ("indices", "lexical_count", "spelling")
+    __slots__ = ("indices", "lexical_count", "spelling", "word_count")
 
     def __init__(self, indices: Indices, spelling: Spelling | None = None) -> None:
         self.indices = indices
         self.lexical_count = int(np.searchsorted(indices, LEXICAL))
+        self.word_count = int(np.searchsorted(indices, WORDS))
         self.spelling = spelling
 
     @property
     def lexical(self) -> Indices:
-        """The features a naive Bayes counts."""
+        """The features that the naive Bayes counts."""
         return self.indices[: self.lexical_count]
 
     @property
-    def patterns(self) -> Indices:
-        """The features only the second stage weighs."""
-        return self.indices[self.lexical_count :]
+    def words(self) -> Indices:
+        """Lexical features and pairs: what the second stage's first expert weighs."""
+        return self.indices[: self.word_count]
+
+    @property
+    def grams(self) -> Indices:
+        """Byte patterns: what the second stage's other expert weighs."""
+        return self.indices[self.word_count :]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -103,22 +113,21 @@ def extract(mail: ParsedMail, raw: bytes) -> Features:
     words = split(list(_word_segments(evidence, mail)), WORD, _MAX_WORD_BYTES)
     atoms = split(list(_atom_segments(evidence)), ATOM, _MAX_ATOM_BYTES)
     pairs = words.pairs(_PAIR_WINDOW)
-    lexical = np.concatenate(
+    spellable = np.concatenate(
         [
             np.array([_fact_index(label, text) for label, text in facts], np.uint32),
-            (words.hashes >> np.uint64(64 - LEXICAL_BITS)).astype(np.uint32),
-            (atoms.hashes >> np.uint64(64 - LEXICAL_BITS)).astype(np.uint32),
+            _folded(words.hashes, 0),
+            _folded(atoms.hashes, 0),
+            *(_folded(group.hashes, LEXICAL) for group in pairs),
         ]
     )
-    paired = np.concatenate([group.hashes for group in pairs])
-    grams = byte_grams(raw_view(evidence, raw)) >> np.uint32(32 - PATTERN_BITS)
-    patterns = np.concatenate(
-        [(paired >> np.uint64(64 - PATTERN_BITS)).astype(np.uint32), grams]
-    ) + np.uint32(LEXICAL)
-    return Features(
-        np.concatenate([sorted_unique(lexical), sorted_unique(patterns)]),
-        Spelling(np.concatenate([lexical, patterns[: len(paired)]]), facts, (words, atoms), pairs),
-    )
+    grams = byte_grams(raw_view(evidence, raw)) >> np.uint32(32 - ZONE_BITS)
+    indices = np.concatenate([sorted_unique(spellable), sorted_unique(grams + np.uint32(WORDS))])
+    return Features(indices, Spelling(spellable, facts, (words, atoms), pairs))
+
+
+def _folded(hashes: Hashes, zone: int) -> Indices:
+    return (hashes >> np.uint64(64 - ZONE_BITS)).astype(np.uint32) + np.uint32(zone)
 
 
 def raw_view(evidence: Iterable[Header], raw: bytes) -> bytes:
@@ -136,9 +145,8 @@ def raw_view(evidence: Iterable[Header], raw: bytes) -> bytes:
         lines.append(header.name.encode("ascii", "replace") + b": " + value)
     head = b"\n".join(lines)[:_VIEW_HEADER_BYTES]
     start = _body_start(raw)
-    room = _VIEW_BYTES - len(head)
-    body = raw[start : start + room].replace(b"\r\n", b"\n")
-    if len(raw) > start + room + _VIEW_TAIL_BYTES:
+    body = raw[start : start + _VIEW_BODY_BYTES].replace(b"\r\n", b"\n")
+    if len(raw) > start + _VIEW_BODY_BYTES + _VIEW_TAIL_BYTES:
         body += b"\n" + raw[-_VIEW_TAIL_BYTES:].replace(b"\r\n", b"\n")
     return head + b"\n\n" + body
 
@@ -253,4 +261,4 @@ def _link_facts(mail: ParsedMail) -> Iterable[Fact]:
 
 def _fact_index(label: str, text: str) -> int:
     hashed = zlib.crc32(f"{label}\0{text}".encode("utf-8", "replace"))
-    return (hashed * 0x9E3779B1 & 0xFFFFFFFF) >> (32 - LEXICAL_BITS)
+    return (hashed * 0x9E3779B1 & 0xFFFFFFFF) >> (32 - ZONE_BITS)

@@ -85,7 +85,12 @@ class Manifest:
             digest=_text(found, "digest"),
             points_cap=_cap(found),
             parameters=ScoreParameters(
-                **_numbers(found, "parameters", ScoreParameters, whole={"min_class_messages"})
+                **_numbers(
+                    found,
+                    "parameters",
+                    ScoreParameters,
+                    whole={"min_class_messages", "typical_features"},
+                )
             ),
             calibration=_calibration(found),
             points_scale=PointsScale(**_numbers(found, "points_scale", PointsScale)),
@@ -155,7 +160,7 @@ def _numbers(
     if not isinstance(values, dict) or set(values) != names:
         raise BundleError(f"manifest.json: {key} does not have exactly {', '.join(sorted(names))}")
     checked = {name: _finite(values[name], f"{key}.{name}") for name in names}
-    if any(not 0.0 <= value <= 1000.0 for name, value in checked.items() if name != "offset"):
+    if any(not 0.0 <= value <= 1e6 for name, value in checked.items() if name != "offset"):
         raise BundleError(f"manifest.json: a value of {key} is out of range")
     return {name: int(value) if name in whole else value for name, value in checked.items()}
 

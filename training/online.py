@@ -31,6 +31,11 @@ from models.message import scan
 
 _REMEMBERED: Final = 64
 _REMEMBERED_BYTES: Final = 256 * 1024
+START_WEIGHTS: Final = 0.7
+START_ENERGY: Final = 0.1
+START_COUNTS_DIVISOR: Final = 5
+"""How much of the shipped model's weights, caution and counts a site starts with; measured in
+``docs/classifier.md``."""
 _FINER: Final = round(PUBLISHED_UNIT / LEARNING_UNIT)
 _INT16: Final = np.iinfo(np.int16)
 
@@ -39,7 +44,8 @@ class OnlineFilter:
     """A naive Bayes with its second stage, learning one message at a time.
 
     Without a bundle it starts from nothing; with one it starts from a copy of it, and the bundle
-    stays as it is.
+    stays as it is. The shipped baseline is taken with a grain of salt, so that the site's own mail
+    soon outweighs it.
     """
 
     def __init__(
@@ -52,12 +58,21 @@ class OnlineFilter:
         self.counts = Counts()
         self.calibration = Calibration()
         if bundle is not None:
-            self.counts = bundle.counts.copy()
-            self.second.weights[:] = bundle.weights.astype(np.int32) * _FINER
-            self.second.energy[:] = bundle.energy
+            self._start_from(bundle)
         naive = NaiveBayes(self.counts, self.parameters)
         self.classifier = Classifier(naive, self.second.weights, LEARNING_UNIT)
         self._recent: OrderedDict[bytes, Features] = OrderedDict()
+
+    def _start_from(self, bundle: Bundle) -> None:
+        self.second.weights[:] = bundle.weights.astype(np.int32) * _FINER
+        self.second.energy[:] = bundle.energy
+        self.calibration = bundle.manifest.calibration
+        if bundle.origin != "baseline":
+            self.counts = bundle.counts.copy()
+            return
+        self.counts = bundle.counts.thinned(START_COUNTS_DIVISOR)
+        self.second.weights[:] = np.rint(self.second.weights * START_WEIGHTS).astype(np.int32)
+        self.second.energy *= np.float32(START_ENERGY)
 
     def features(self, raw: bytes) -> Features:
         """Extract features, remembering those of the last few messages."""
@@ -78,13 +93,13 @@ class OnlineFilter:
     def score(self, raw: bytes, words: int = 0) -> ContentScore:
         """Score a message with everything there is to say about it."""
         features = self.features(raw)
-        naive, second, share = self.classifier.log_odds(features)
+        parts = self.classifier.parts(features)
         return ContentScore(
-            probability=self.calibration.probability(naive + second),
-            log_odds=naive + second,
-            known_share=share,
-            naive_log_odds=naive,
-            pattern_log_odds=second,
+            probability=self.calibration.probability(parts.log_odds),
+            log_odds=parts.log_odds,
+            known_share=parts.known_share,
+            naive_log_odds=parts.naive,
+            pattern_log_odds=parts.second,
             words=explain(features, self.classifier, words) if words else (),
         )
 
@@ -94,8 +109,7 @@ class OnlineFilter:
 
     def log_odds(self, features: Features) -> float:
         """Return the log odds of spam, uncalibrated."""
-        naive, second, _ = self.classifier.log_odds(features)
-        return naive + second
+        return self.classifier.parts(features).log_odds
 
     def train(self, raw: bytes, is_spam: bool) -> None:
         """Learn a message."""
@@ -110,8 +124,12 @@ class OnlineFilter:
 
     def learn(self, features: Features, *, is_spam: bool) -> None:
         """Learn a message's features: one step of the second stage, then the counts."""
-        self.second.learn(features, self.log_odds(features), is_spam=is_spam)
+        self.refine(features, is_spam=is_spam)
         self.counts.add(features, is_spam=is_spam)
+
+    def refine(self, features: Features, *, is_spam: bool) -> None:
+        """Let only the second stage learn, as in a further epoch over counted messages."""
+        self.second.learn(features, self.classifier.parts(features), is_spam=is_spam)
 
     def publishable(self, manifest: Manifest) -> Bundle:
         """Return what was learned as a sealed bundle with this manifest's texts and limits."""

@@ -56,6 +56,5 @@ def _run_epoch(
         if count:
             learner.learn(features, is_spam=example.is_spam)
         else:
-            log_odds = learner.log_odds(features)
-            learner.second.learn(features, log_odds, is_spam=example.is_spam)
+            learner.refine(features, is_spam=example.is_spam)
         on_step()

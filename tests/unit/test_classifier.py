@@ -14,6 +14,7 @@ from models.classifier import (
     LEARNING_UNIT,
     Classifier,
     NaiveBayes,
+    Parts,
     ScoreParameters,
     SecondStage,
     sigmoid,
@@ -36,7 +37,9 @@ def sample(seed: int, ham: int = 40, spam: int = 25) -> Sample:
         for _ in range(number):
             common = generator.integers(0, 300, 12)
             own = generator.integers(1000 + 500 * is_spam, 1400 + 500 * is_spam, 12)
-            patterns = generator.integers(LEXICAL, LEXICAL + 5000, 20)
+            patterns = generator.integers(
+                LEXICAL + 4500 * is_spam, LEXICAL + 5000 + 4500 * is_spam, 20
+            )
             chosen = np.unique(np.concatenate([common, own, patterns]))
             messages.append((Features(chosen.astype(np.uint32)), is_spam))
     generator.shuffle(messages)  # type: ignore[arg-type]
@@ -74,9 +77,9 @@ def test_counts_scorer_and_scikit_learn_agree(ham: int, spam: int) -> None:
     by_hand = [matrix[row].indices for row in range(len(messages))]
     for (item, _), row in zip(messages, by_hand, strict=True):
         heard = expected[row][np.abs(expected[row]) > parameters.clear_log_odds]
-        score = parameters.naive_weight * heard.sum() / max(1, len(heard)) ** 0.5
+        score = parameters.naive_weight * heard.sum() / max(1, len(heard))
         classifier = Classifier(naive, SecondStage(parameters).weights, LEARNING_UNIT)
-        assert classifier.log_odds(item)[0] == pytest.approx(score, abs=1e-5)
+        assert classifier.parts(item).naive == pytest.approx(score, abs=1e-5)
 
 
 def test_unlearning_restores_every_count() -> None:
@@ -135,6 +138,14 @@ def test_a_false_slab_is_refused(tmp_path: Path, rows: list[list[int]], words: s
         Counts.load(tmp_path / "slab.npy")
 
 
+def test_thinned_counts_keep_whatever_was_met() -> None:
+    counts = counted(sample(1))
+    thin = counts.thinned(5)
+    assert (thin.ham_messages, thin.spam_messages) == (8, 5)
+    assert np.array_equal(thin.ham > 0, counts.ham > 0)
+    assert np.array_equal(thin.spam, np.ceil(counts.spam / 5))
+
+
 def test_class_sizes_do_not_tilt_the_naive_bayes() -> None:
     few, many = Counts(), Counts()
     for is_spam, words in ((True, (1, 2)), (False, (1, 3))):
@@ -155,7 +166,7 @@ def test_a_naive_bayes_that_saw_one_class_says_nothing() -> None:
     classifier = Classifier(
         NaiveBayes(counts, ScoreParameters()), np.zeros(SPACE, np.int32), LEARNING_UNIT
     )
-    assert classifier.log_odds(features(1, 2)) == (0.0, 0.0, 0.0)
+    assert classifier.parts(features(1, 2)) == Parts(0.0, 0.0, 0.0, 0.0)
 
 
 def test_known_share_is_the_share_of_features_met() -> None:
@@ -173,8 +184,8 @@ def test_the_second_stage_learns_and_is_exactly_repeatable() -> None:
             NaiveBayes(Counts(), ScoreParameters()), stage.weights, LEARNING_UNIT
         )
         for item, is_spam in sample(5):
-            stage.learn(item, sum(classifier.log_odds(item)[:2]), is_spam=is_spam)
-        right = [(sum(classifier.log_odds(item)[:2]) > 0) is spam for item, spam in sample(5)]
+            stage.learn(item, classifier.parts(item), is_spam=is_spam)
+        right = [(classifier.parts(item).log_odds > 0) is spam for item, spam in sample(5)]
         assert np.mean(right) > 0.9
         return stage
 

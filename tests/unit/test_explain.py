@@ -42,14 +42,9 @@ def test_weights_add_up_to_the_score_without_byte_patterns(learner: OnlineFilter
     spelling = features.spelling
     assert spelling is not None
     everything = explain(features, learner.classifier, len(spelling.indices))
-    naive, _, _ = learner.classifier.log_odds(features)
-    known = {int(index) for index in spelling.indices}
-    second = sum(
-        int(learner.classifier.weights[index]) * learner.classifier.unit
-        for index in features.indices.tolist()
-        if index in known
-    )
-    assert sum(word.weight for word in everything) == pytest.approx(naive + second, abs=0.05)
+    parts = learner.classifier.parts(features)
+    expected = parts.naive + parts.words / 2
+    assert sum(word.weight for word in everything) == pytest.approx(expected, abs=0.05)
 
 
 def test_words_are_short_and_printable() -> None:

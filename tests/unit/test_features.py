@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from models.features import (
     FEATURE_SPEC,
     LEXICAL,
-    LEXICAL_BITS,
     MAX_FEATURES,
-    PATTERN_BITS,
     SPACE,
+    WORDS,
+    ZONE_BITS,
     Features,
     extract,
 )
@@ -191,10 +191,11 @@ def test_features_are_sorted_unique_and_inside_the_space(mail_data: Path) -> Non
     for path in paths:
         features = features_of(path.read_bytes())
         assert np.all(np.diff(features.indices.astype(np.int64)) > 0)
-        assert len(features.lexical) + len(features.patterns) == len(features)
-        assert features.lexical.max() < LEXICAL <= features.patterns.min()
-        assert features.indices.max() < SPACE == LEXICAL + (1 << PATTERN_BITS)
-        assert LEXICAL == 1 << LEXICAL_BITS
+        assert len(features.words) + len(features.grams) == len(features)
+        assert features.lexical.max() < LEXICAL <= features.words.max() < WORDS
+        assert WORDS <= features.grams.min() <= features.indices.max() < SPACE
+    assert LEXICAL == 1 << ZONE_BITS
+    assert SPACE == 3 << ZONE_BITS
 
 
 @given(st.binary(max_size=2000))
