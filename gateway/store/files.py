@@ -15,8 +15,19 @@ from gateway.core.errors import StorageError, StorageFullError
 
 Data = bytes | memoryview
 
-# No space, over quota, out of descriptors: it passes, and the client may come back (452).
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
+# No space, over quota, out of descriptors, not writable: an operator mends it and the client may
+# come back (452). What the disk itself gets wrong is 451.
+_FULL = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+    }
+)
 
 
 class FileLayer(Protocol):

@@ -125,7 +125,11 @@ class FileRecords:
             raise StorageError(f"{target}: there is a record of another mail with this id")
 
     def _write(self, temporary: Path, head: bytes, content: bytes | mmap.mmap) -> None:
-        descriptor = self._files.create(temporary)
+        try:
+            descriptor = self._files.create(temporary)
+        except FileNotFoundError:  # somebody tidied the temporary directory away
+            make_durable_directory(self._files, self._tmp)
+            descriptor = self._files.create(temporary)
         try:
             try:
                 if len(content) <= _SMALL_BYTES:

@@ -115,6 +115,37 @@ def test_claimers_side_by_side_never_get_the_same(
     assert len(taken) == len(set(taken)) == 120
 
 
+def test_threads_share_an_index_in_memory(journal: Path) -> None:
+    """The keeper's refuge when the index on disk cannot be used: one connection, many threads."""
+    index = Index.in_memory(node="n1")
+    fill(index, journal, queued(60))
+    barrier = threading.Barrier(4)
+
+    def work(owner: str) -> list[str]:
+        barrier.wait(30)
+        got: list[str] = []
+        while batch := claim(index, owner=owner, limit=2):
+            got += [one.mail_id for one in batch]
+            index.listings.counts()
+        return got
+
+    def write() -> list[str]:
+        barrier.wait(30)
+        for number in range(20):
+            write_journal(journal, "2026-11-23/smtp-9-9.jsonl", [message_line(make_facts())])
+            assert index.ingest(journal).lines == 1, number
+        return []
+
+    with ThreadPoolExecutor(4) as pool:
+        writer = pool.submit(write)
+        results = list(pool.map(work, ["k1", "k2", "k3"]))
+        writer.result()
+    taken = [mail_id for result in results for mail_id in result]
+    assert len(taken) == len(set(taken)) == 60
+    assert index.listings.counts()[CopyState.HELD] == 20
+    index.close()
+
+
 def test_a_lease_that_ran_out_is_fenced_off(index: Index, journal: Path) -> None:
     fill(index, journal, queued(1))
     (slow,) = claim(index, owner="slow")

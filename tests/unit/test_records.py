@@ -255,7 +255,7 @@ def test_each_sync_is_needed(state: Path, tmp_path: Path, removed: str) -> None:
     after.close()
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.EROFS])
 @pytest.mark.parametrize("call", ["create", "write", "fsync", "rename", "sync_directory"])
 def test_no_room_is_said_and_nothing_stays(state: Path, call: str, number: int) -> None:
     layer = RecordingFiles(state)
@@ -337,6 +337,14 @@ def test_what_crashes_leave_is_tidied_away(records: FileRecords, state: Path) ->
     assert list((state / "records").iterdir()) == []
     records.put_now(old, CONTENT)  # the day's directory comes back
     assert records.read(old.id) == old
+
+
+def test_missing_directories_are_made(tmp_path: Path) -> None:
+    records = FileRecords(tmp_path / "a" / "records", tmp_path / "a" / "tmp")
+    facts = make_facts()
+    records.put_now(facts, CONTENT)
+    assert records.read(facts.id) == facts
+    records.close()
 
 
 def test_workers_never_import_sql() -> None:

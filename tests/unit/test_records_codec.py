@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.addresses import Address
@@ -127,6 +127,7 @@ all_facts = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(all_facts)
 def test_every_field_comes_back(facts: MessageFacts) -> None:
     for text in (codec.dump, codec.dump_pretty):
@@ -147,6 +148,7 @@ def test_the_strategies_know_every_field() -> None:
         assert given_names == {name for name in sample.__slots__ if not name.startswith("_")}
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         Event,
@@ -179,11 +181,13 @@ def outcome_of(reader: Callable[[Any], object], value: object) -> str:
     return "read"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_reader(data: bytes) -> None:
     assert outcome_of(codec.event_from_line, data) in {"read", "refused"}
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | whole | numbers | texts,
