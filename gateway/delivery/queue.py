@@ -149,9 +149,9 @@ class Queue:
                         await self._wake.wait()
                 except TimeoutError:
                     continue
+            await self.idle()  # what is under way keeps its leases until it has its result
             for task in background:
                 task.cancel()
-        await self.idle()
 
     def stop(self) -> None:
         """Start nothing more; ``run`` ends when what is under way has its result."""
@@ -212,11 +212,15 @@ class Queue:
     def _take(self, claims: Iterable[Claim]) -> None:
         units: dict[tuple[str, str, str], list[Claim]] = {}
         for claim in claims:
-            self._held[claim.mail_id, claim.recipient] = claim
+            key = (claim.mail_id, claim.recipient)
+            under_way = key in self._held  # its lease ran out meanwhile: never a second attempt
+            self._held[key] = claim
+            if under_way:
+                continue
             units.setdefault((claim.mail_id, claim.domain, claim.state), []).append(claim)
         for (_, domain, _), unit in units.items():
             self._destinations.setdefault(domain, _Destination()).waiting.append(unit)
-        for domain in {claim.domain for claim in claims}:
+        for domain in {domain for _, domain, _ in units}:
             self._start(domain)
 
     def _start(self, domain: str) -> None:
@@ -249,7 +253,8 @@ class Queue:
         await self._make_durable(events)
         for claim, event in zip(unit, events, strict=True):
             self._count(event)
-            if not await self._store.finish(claim, event):
+            latest = self._held.get((claim.mail_id, claim.recipient), claim)
+            if not await self._store.finish(latest, event):
                 self.counts["lost_leases"] += 1
 
     async def _hand_off(self, unit: Sequence[Claim]) -> Mapping[str, CopyReply]:

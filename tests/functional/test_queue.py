@@ -370,6 +370,22 @@ async def test_a_lost_lease_is_noticed() -> None:
     assert b.queue.counts["lost_leases"] == 1
 
 
+async def test_a_lease_that_ran_out_starts_no_second_attempt() -> None:
+    relay = ScriptedRelay()
+    async with bench(served(slow=NextHop(kind=NextHopKind.SMTP, host="x", port=1)), relay) as b:
+        b.put("a@slow.example")
+        await b.queue.start_due()
+        await asyncio.sleep(0)
+        b.clock.now_s += LEASE_MS / 1000 + 1  # the store could not be reached to prolong it
+        assert await b.queue.start_due() == 1
+        await asyncio.sleep(0)
+        relay.let_go.set()
+        await b.queue.idle()
+    assert relay.seen == ["a@slow.example"]
+    assert b.queue.counts["lost_leases"] == 0
+    assert b.store.states() == {"a@slow.example": "delivered"}
+
+
 @pytest.mark.parametrize("broken", ["missing", "torn"])
 async def test_a_record_that_cannot_be_had_waits_and_ends_with_the_admin(
     broken: str, monkeypatch: pytest.MonkeyPatch
