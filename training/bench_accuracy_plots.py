@@ -24,7 +24,7 @@ def roc_overlay(name: str, results: Sequence[Result]) -> str:
         logistic_axes(axes)
         axes.set_xlabel("ham called spam")
         axes.set_ylabel("spam missed")
-        axes.legend(loc="upper right")
+        axes.legend(loc="best")
         return svg(figure, f"roc-{name}")
 
 
@@ -41,7 +41,7 @@ def learning_overlay(name: str, results: Sequence[Result]) -> str:
         axes.set_ylim(0, 2.0 * highest)
         axes.set_xlabel("messages seen")
         axes.set_ylabel("1-ROCA so far")
-        axes.legend(loc="upper right")
+        axes.legend(loc="best")
         return svg(figure, f"learning-{name}")
 
 

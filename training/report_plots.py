@@ -89,7 +89,7 @@ def learning_plot(run: Run, words: Words) -> str:
         axes.set_ylim(0, 110)
         axes.set_xlim(0, len(wrong))
         axes.set_xlabel(words["messages_seen"])
-        axes.legend(loc="upper right")
+        axes.legend(loc="best")
         return svg(figure, "learning")
 
 
