@@ -13,6 +13,7 @@ from gateway.core.routing import NextHop, NextHopKind
 from gateway.delivery.outgoing import Outgoing
 from gateway.net.nexthop import HandOff, Recipient, Transaction
 from gateway.net.smtp_client import ConnectFault, SmtpConnection
+from gateway.net.smtp_client_protocol import SmtpWire
 from gateway.settings import DeliverySettings
 from tests.fakes.sink import Fault, Script, Sink, recipients_of, sink
 
@@ -277,6 +278,42 @@ async def test_a_fault_within_a_large_message_leaves_no_doubt(
     assert fates(result) == [expected]
     assert result.content_sent
     assert target.messages == []
+
+
+@pytest.mark.parametrize("eager", ["250 2.0.0 taken", "451 4.3.0 no"])
+async def test_an_answer_before_the_message_is_none_to_it(eager: str) -> None:
+    """Else a message that was never read would count as delivered."""
+    async with sink(Script(answers={"data": f"354 go on\r\n{eager}"})) as target:
+        result = await hand_off(target, transaction(), QUICK)
+        await asyncio.sleep(0.02)
+        assert target.messages == []
+    assert fates(result) == ["before_dot"]
+
+
+class FailingTransport(asyncio.Transport):
+    """Breaks within ``write``, as a socket does whose peer is gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.broken = True
+
+    def is_closing(self) -> bool:
+        return self.broken
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+
+async def test_octets_dropped_by_a_failing_write_are_not_taken_for_sent() -> None:
+    wire = SmtpWire()
+    wire.connection_made(FailingTransport())
+    assert wire.flushed
+    wire.write(b".\r\n")
+    wire.connection_lost(BrokenPipeError())
+    assert not wire.flushed
 
 
 async def test_a_peer_that_stops_reading_never_gets_the_dot() -> None:
