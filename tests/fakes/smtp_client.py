@@ -111,7 +111,8 @@ class RawClient:
         """Close our sending side (TLS has none of its own), return what the server still says."""
         if self._writer.get_extra_info("ssl_object") is not None and not self._reader.at_eof():
             return b""
-        if not self._half_closed and not self._reader.at_eof():
+        gone = self._half_closed or self._reader.at_eof() or self._writer.is_closing()
+        if not gone:
             self.half_close()
         return await self.rest()
 

@@ -236,6 +236,7 @@ async def test_drain_ends_idle_clients_and_lets_messages_finish(tmp_path: Path) 
                 assert (await client.reply()).startswith("421 4.3.2 ")
                 assert await client.rest() == b""
             assert await drain == 0
+            assert service.server.counts.open == 0  # the last words have left this process
         assert sorted(service.intake.contents) == [
             b"Subject: half\r\n\r\nother half\r\n",
             b"whole\r\n",
