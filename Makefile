@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORPUS ?= ../shared/corpus
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-long check format bench bench-accuracy baseline lock clean
+.PHONY: help run test test-fast test-long check format bench bench-peer bench-accuracy baseline lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -31,7 +31,7 @@ check: $(VENV)/dev.stamp ## lint, types, import rules
 	$(BIN)/lint-imports
 
 test: check ## set up, then check and every test but the long ones
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile --durations=15
 
 test-fast: $(VENV)/dev.stamp ## unit and property tests
 	$(BIN)/pytest tests/unit tests/property
@@ -41,6 +41,9 @@ test-long: $(VENV)/dev.stamp ## the tests that take minutes: whole corpora, cras
 
 bench: $(VENV)/dev.stamp ## CPU time a message, stage by stage and of the whole gateway
 	$(BIN)/python tests/perf/bench.py
+
+bench-peer: $(VENV)/dev.stamp ## the same mail through Schwamm and through Postfix with Rspamd
+	$(BIN)/python tests/perf/bench_peer.py
 
 bench-accuracy: $(VENV)/dev.stamp ## our filter and bogofilter on the same mail
 	$(BIN)/python -m training.bench_accuracy --corpus $(CORPUS) --out bench-output
