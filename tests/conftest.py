@@ -14,6 +14,8 @@ PROGRAMS = {  # package -> a program (or path) that is there when it is installe
     "postfix": "postfix",
     "dovecot-lmtpd": "dovecot",
     "rbldnsd": "rbldnsd",
+    "redis-server": "redis-server",
+    "rspamd": "rspamd",
     "swaks": "swaks",
 }
 

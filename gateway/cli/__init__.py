@@ -64,7 +64,14 @@ def _training_commands() -> dict[str, click.Command]:
 @click.pass_context
 def schwamm(ctx: click.Context, language: str | None) -> None:
     """Schwamm absorbs spam in front of your mail servers and explains what it did."""
-    ctx.ensure_object(dict)["language"] = language
+    shared = ctx.ensure_object(dict)
+    shared["language"] = language
+    shared["pipeline_scorer"] = _pipeline_scorer
+
+
+def _pipeline_scorer(models: object = None) -> object:
+    """What ``evaluate --scorer pipeline`` needs of the gateway, which training may not import."""
+    return importlib.import_module("gateway.cli.scan").pipeline_scorer(models)
 
 
 def main() -> None:

@@ -175,16 +175,20 @@ def _print_view(view: MessageView, chosen: str) -> None:
 @quarantine.command()
 @click.argument("mail_ids", nargs=-1, required=True)
 @click.option("--recipient", default="", help="Only this recipient's copy.")
+@click.option("--ham", "as_ham", is_flag=True, help="Also label it as ham, to learn from it.")
 @json_option
 @config_option
-def release(settings: Settings, mail_ids: tuple[str, ...], recipient: str, as_json: bool) -> None:
+def release(
+    settings: Settings, mail_ids: tuple[str, ...], recipient: str, as_ham: bool, as_json: bool
+) -> None:
     """Send held mail on to its recipients, byte for byte."""
     _ = translator(language(settings))
     failed = False
     with open_review(settings) as (review, state):
         for mail_id in mail_ids:
             try:
-                recipients = review.release(mail_id, recipient)
+                release_it = review.release_as_ham if as_ham else review.release
+                recipients = release_it(mail_id, recipient)
             except ReviewError as error:
                 click.echo(f"schwamm: {error}", err=True)
                 failed = True
@@ -259,12 +263,18 @@ def delete(settings: Settings, mail_ids: tuple[str, ...], recipient: str) -> Non
 
 @quarantine.command("label")
 @click.argument("mail_id")
-@click.argument("value", type=click.Choice(["ham", "spam"]))
+@click.argument("value", type=click.Choice(["ham", "spam", "none"]))
 @click.option("--reason", default="", help="Why, for whoever reads it later.")
 @config_option
 def label_mail(settings: Settings, mail_id: str, value: str, reason: str) -> None:
-    """Say what a mail really is. Its features are kept; the mail stays where it is."""
+    """Say what a mail really is; "none" takes a label back.
+
+    Its features are kept; the mail stays where it is.
+    """
     _ = translator(language(settings))
     with open_review(settings) as (review, _state):
         review.label(mail_id, LabelValue(value), reason)
+    if value == LabelValue.NONE:
+        click.echo(_("{id}: label taken back").format(id=mail_id))
+        return
     click.echo(_("{id}: labelled {label}").format(id=mail_id, label=value))

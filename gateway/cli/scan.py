@@ -116,14 +116,18 @@ def models_of(settings: Settings) -> ContentModels:
         raise GatewayError(f"no model can be loaded: {error}") from error
 
 
-def pipeline_scorer(config: Path | None = None) -> Callable[[bytes], float]:
-    """A function from a message to its score by the whole pipeline, without DNS."""
-    settings = settings_or_defaults(config)
-    scanner = build_scanner(settings, models=models_of(settings), guard=_NobodyWatches())
+def pipeline_scorer(models: ContentModels | None = None) -> Callable[[bytes], float]:
+    """A function from a message to its points by the whole pipeline, without DNS.
+
+    ``models`` takes the place of the model in service, so that an evaluation can let it learn.
+    """
+    settings = settings_or_defaults(None)
+    scanner = build_scanner(settings, models=models or models_of(settings), guard=_NobodyWatches())
     client = _Client(ip="127.0.0.1", helo="localhost", mail_from="", rcpt="")
+    runner = asyncio.Runner()
 
     def score(raw: bytes) -> float:
-        done = asyncio.run(scanner.scan(_mail(raw, client), None, generation=0))
+        done = runner.run(scanner.scan(_mail(raw, client), None, generation=0))
         return done.verdict.score if done.verdict else 0.0
 
     return score
