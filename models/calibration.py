@@ -36,11 +36,14 @@ class Calibration:
 class PointsScale:
     """Which probabilities are worth points.
 
-    Below ``unsure_from`` there are none, from ``sure_from`` on there is the full cap; between, they
-    rise evenly with the log odds. ``knows_little`` and ``knows_enough`` are known shares: a
+    From ``sure_from`` on a message gets the full cap, up to ``unsure_from`` none; between, points
+    rise evenly with the log odds. In the same way they fall from none at ``ham_from`` to
+    `HAM_POINTS` at ``surely_ham_from``. ``knows_little`` and ``knows_enough`` are known shares: a
     message below the first gets no points, and from the second on all that it has earned.
     """
 
+    surely_ham_from: float = 0.001
+    ham_from: float = 0.1
     unsure_from: float = 0.7
     sure_from: float = 0.995
     knows_little: float = 0.2
@@ -57,15 +60,16 @@ def points(score: ContentScore, cap: float, scale: PointsScale = DEFAULT_SCALE) 
     """
     span = max(1e-9, scale.knows_enough - scale.knows_little)
     knowledge = min(1.0, max(0.0, (score.known_share - scale.knows_little) / span))
-    spam = _ramp(score.probability, scale)
+    spam = _ramp(score.probability, scale.unsure_from, scale.sure_from)
     if spam > 0.0:
         return round(cap * spam * knowledge, 3)
-    return round(HAM_POINTS * _ramp(1.0 - score.probability, scale) * knowledge, 3) + 0.0
+    ham = _ramp(1.0 - score.probability, 1.0 - scale.ham_from, 1.0 - scale.surely_ham_from)
+    return round(HAM_POINTS * ham * knowledge, 3) + 0.0
 
 
-def _ramp(probability: float, scale: PointsScale) -> float:
-    low, high = _logit(scale.unsure_from), _logit(scale.sure_from)
-    return min(1.0, max(0.0, (_logit(probability) - low) / (high - low)))
+def _ramp(probability: float, begin: float, end: float) -> float:
+    low, high = _logit(begin), _logit(end)
+    return min(1.0, max(0.0, (_logit(probability) - low) / max(1e-9, high - low)))
 
 
 def _logit(probability: float) -> float:

@@ -93,7 +93,7 @@ class Manifest:
                 )
             ),
             calibration=_calibration(found),
-            points_scale=PointsScale(**_numbers(found, "points_scale", PointsScale)),
+            points_scale=_points_scale(found),
             sources=_texts(found, "sources"),
             metrics=_free_numbers(found, "metrics"),
             signature=None if found.get("signature") is None else _text(found, "signature"),
@@ -170,6 +170,16 @@ def _calibration(found: dict[str, Any]) -> Calibration:
     if calibration.slope <= 0.0 or abs(calibration.offset) > 100.0:
         raise BundleError("manifest.json: this calibration would turn or hide the order of scores")
     return calibration
+
+
+def _points_scale(found: dict[str, Any]) -> PointsScale:
+    scale = PointsScale(**_numbers(found, "points_scale", PointsScale))
+    steps = (scale.surely_ham_from, scale.ham_from, scale.unsure_from, scale.sure_from)
+    if not 0.0 < steps[0] < steps[1] <= steps[2] < steps[3] < 1.0:
+        raise BundleError("manifest.json: the probabilities of points_scale do not rise")
+    if not 0.0 <= scale.knows_little < scale.knows_enough <= 1.0:
+        raise BundleError("manifest.json: the known shares of points_scale do not rise")
+    return scale
 
 
 def _texts(found: dict[str, Any], key: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from models.bundle import Bundle
-from models.calibration import BASELINE_CAP, Calibration
+from models.calibration import BASELINE_CAP, Calibration, PointsScale
 from models.features import LEXICAL, SPACE, Features, extract
 from models.manifest import Manifest
 from models.message import scan
@@ -30,9 +30,10 @@ from training.baseline_sources import (
     SOURCES,
     SPAMASSASSIN,
     Dresser,
+    RecentDresser,
     bare,
-    content_only,
     read_source,
+    split_header,
 )
 from training.calibrate import fit_calibration
 from training.measures import measure
@@ -44,6 +45,13 @@ SEED: Final = 1
 FOLDS: Final = 3
 MIN_MESSAGES: Final = 2
 KEPT_PATTERNS: Final = 500_000
+RECENT_SHARE: Final = 2
+"""Every second older message is seen a second time in recent dress, every fourth German one."""
+MAX_TEXT_CHARS: Final = 20_000
+HAM_POINTS_AT: Final = -2.0
+NO_POINTS_AT: Final = -0.3
+FULL_POINTS_AT: Final = 1.0
+"""Log odds between which the baseline's points rise: low, for it is cautious about foreign mail."""
 MAX_BYTES: Final = 8 * 1000 * 1000
 
 
@@ -60,14 +68,19 @@ def gather(corpus: Path, progress: Progress, seed: int) -> list[Gathered]:
     english = read_source(corpus, SPAMASSASSIN)
     recent = read_source(corpus, RECENT_SPAM)
     german = read_source(corpus, GERMAN)
-    dresser = Dresser([message.raw for message in english if not message.is_spam], seed)
-    raws: list[tuple[str, bytes, bool]] = [
-        (message.path, message.raw, message.is_spam) for message in english
-    ]
-    raws += [(message.path, content_only(message.raw), True) for message in recent]
-    for message in german:
+    raws = [(message.path, message.raw, message.is_spam) for message in (*english, *recent)]
+    in_old = Dresser([message.raw for message in english if not message.is_spam], seed)
+    in_new = RecentDresser([message.raw for message in recent], seed)
+    for message in english[::RECENT_SHARE]:
+        text = scan(message.raw).text[:MAX_TEXT_CHARS].encode("utf-8", "replace")
+        raw = in_new.dress(split_header(message.raw)[0], text)
+        raws.append((message.path, raw, message.is_spam))
+    for place, message in enumerate(german):
         raws.append((message.path, bare(message.raw), message.is_spam))
-        raws.append((message.path, dresser.dress(message.raw), message.is_spam))
+        raws.append((message.path, in_old.dress(message.raw), message.is_spam))
+        if place % (2 * RECENT_SHARE) == 0:
+            header = split_header(english[place % len(english)].raw)[0]
+            raws.append((message.path, in_new.dress(header, message.raw), message.is_spam))
     task = progress.add_task("features", total=len(raws))
     gathered = []
     for path, raw, is_spam in raws:
@@ -133,6 +146,12 @@ def build(corpus: Path, progress: Progress, seed: int = SEED) -> Bundle:
         spam_messages=0,
         points_cap=BASELINE_CAP,
         calibration=calibration,
+        points_scale=PointsScale(
+            surely_ham_from=0.001,
+            ham_from=round(calibration.probability(HAM_POINTS_AT), 4),
+            unsure_from=round(calibration.probability(NO_POINTS_AT), 4),
+            sure_from=round(calibration.probability(FULL_POINTS_AT), 4),
+        ),
         sources={source.name: source.terms for source in SOURCES},
         metrics=metrics,
     )

@@ -39,10 +39,11 @@ Corpus*, LREC 2016; Elisabeth Eder, Ulrike Krieg-Holz, Udo Hahn: *CodE Alltag 2.
 Elisabeth Eder, Michael Wiegand, Ulrike Krieg-Holz, Udo Hahn, LREC 2022. The counts and weights
 derived from them are shared under the same licence.
 
-Every German text is seen twice: alone, and under the header of a SpamAssassin ham, so that neither
-the missing header nor the header decides. The recent spam is seen without the fields that tell how
-it travelled, because no recent ham is there to balance them. Features met in one message only and
-patterns of little weight were left out.
+Every German text is seen alone and under the header of a SpamAssassin ham, so that neither the
+missing header nor the header decides. All recent headers in the sources belong to spam; so every
+second older message, ham or spam, is seen a second time in the header and shape of recent mail,
+and nothing recent speaks for either class. Features met in one message only and patterns of
+little weight were left out.
 
 ## Measures
 

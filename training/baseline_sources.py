@@ -1,13 +1,16 @@
 """The mail that the shipped model is made from, and how it is read for that purpose.
 
 German texts have no header, and the recent spam has headers no ham here has. A model that saw
-them as they are would learn the era and the collection instead of the content. So fields that only
-tell where a collection came from are left out, and texts without a header are seen both bare
-and inside the header of another good message (`Dresser`).
+them as they are would learn the era and the collection instead of the content: measured, it calls
+97 % of good mail in a recent header spam (``docs/classifier.md``). So texts without a header are
+seen bare and inside the header of another good message (`Dresser`), and older mail of both
+classes is seen a second time in the header and shape of recent mail (`RecentDresser`).
 """
 
 from __future__ import annotations
 
+import base64
+import quopri
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -17,8 +20,12 @@ from typing import Final
 
 import numpy as np
 
-_CONTENT_FIELDS: Final = re.compile(rb"(?i)(?:content-[a-z-]*|mime-version|from|reply-to|subject):")
 _MIME_FIELDS: Final = re.compile(rb"(?i)(?:content-[a-z-]*|mime-version|lines|status):")
+_OWN_FIELDS: Final = re.compile(rb"(?i)(?:from|to|subject|message-id):")
+_SENDERS_FIELDS: Final = re.compile(
+    rb"(?i)(?:content-[a-z-]*|mime-version|from|reply-to|subject|to|cc|list-[a-z]*|x-[a-z-]*"
+    rb"|message-id|precedence|feedback-id|sender|delivered-to):"
+)
 _TEXT_FIELDS: Final = (
     b"MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n"
     b"Content-Transfer-Encoding: 8bit\n\n"
@@ -103,12 +110,6 @@ def _unpacked(packed: Path) -> dict[str, bytes]:
     return files
 
 
-def content_only(raw: bytes) -> bytes:
-    """Return a message without the fields that tell how it travelled."""
-    head, body = split_header(raw)
-    return b"\n".join(line for line in _kept(head, _CONTENT_FIELDS, keep=True)) + b"\n\n" + body
-
-
 def split_header(raw: bytes) -> tuple[list[bytes], bytes]:
     """Return header lines and body, without a leading mbox line, with bare line feeds."""
     raw = raw.replace(b"\r\n", b"\n")
@@ -145,3 +146,48 @@ class Dresser:
 def bare(text: bytes) -> bytes:
     """Return a text as a message with an empty header: only what it says is seen."""
     return b"\n" + text
+
+
+class RecentDresser:
+    """Puts what an older message says into the trace fields and the shape of recent mail.
+
+    Used for ham and spam alike, so that nothing recent speaks for either. Trace and authentication
+    fields come from recent messages; From, To, Subject and Message-ID are the message's own.
+    """
+
+    def __init__(self, recent: Sequence[bytes], seed: int) -> None:
+        self._headers = [
+            b"\n".join(_kept(split_header(raw)[0], _SENDERS_FIELDS, keep=False)) for raw in recent
+        ]
+        self._generator = np.random.default_rng(seed)
+
+    def dress(self, own_header: Sequence[bytes], text: bytes) -> bytes:
+        """Return a message of this text: HTML alone in two encodings, or beside plain text."""
+        header = self._headers[int(self._generator.integers(len(self._headers)))]
+        own = b"\n".join(_kept(own_header, _OWN_FIELDS, keep=True))
+        top = b"\n".join(part for part in (header, own, b"MIME-Version: 1.0") if part) + b"\n"
+        page = _as_html(text)
+        match int(self._generator.integers(3)):
+            case 0:
+                return top + _part(b"html", b"quoted-printable", page)
+            case 1:
+                return top + _part(b"html", b"base64", page)
+        boundary = b"000000000000%012x" % int(self._generator.integers(1 << 48))
+        parts = [_part(b"plain", b"quoted-printable", text)]
+        parts.append(_part(b"html", b"quoted-printable", page))
+        body = b"".join(b"\n--" + boundary + b"\n" + part for part in parts)
+        kind = b'Content-Type: multipart/alternative; boundary="' + boundary + b'"\n'
+        return top + kind + body + b"\n--" + boundary + b"--\n"
+
+
+def _as_html(text: bytes) -> bytes:
+    escaped = text.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b"\n", b"<br>\n")
+    head = b'<html><head><meta charset="utf-8"></head><body style="font-family:Arial"><div>'
+    return head + escaped + b"</div></body></html>\n"
+
+
+def _part(subtype: bytes, encoding: bytes, content: bytes) -> bytes:
+    fields = b'Content-Type: text/%s; charset="utf-8"\n' % subtype
+    fields += b"Content-Transfer-Encoding: " + encoding + b"\n\n"
+    encode = base64.encodebytes if encoding == b"base64" else quopri.encodestring
+    return fields + encode(content)

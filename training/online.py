@@ -66,7 +66,6 @@ class OnlineFilter:
     def _start_from(self, bundle: Bundle) -> None:
         self.second.weights[:] = bundle.weights.astype(np.int32) * _FINER
         self.second.energy[:] = bundle.energy
-        self.calibration = bundle.manifest.calibration
         if bundle.origin != "baseline":
             self.counts = bundle.counts.copy()
             return

@@ -6,10 +6,11 @@ import pytest
 from rich.progress import Progress
 
 from models.bundle import Bundle
+from models.message import scan
 from models.registry import baseline_directory
 from training import baseline
 from training.baseline_card import model_card
-from training.baseline_sources import Dresser, bare, content_only
+from training.baseline_sources import Dresser, RecentDresser, bare
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +76,24 @@ def test_a_missing_archive_is_named(tmp_path: Path) -> None:
         baseline.build(tmp_path, progress)
 
 
-def test_content_only_forgets_how_a_message_travelled() -> None:
-    raw = (
-        b"From x@y\r\nReceived: by here;\r\n today\r\nSubject: a\r\n b\r\nDKIM-Signature: c\r\n"
-        b"Content-Type: text/plain;\r\n charset=utf-8\r\n\r\nbody\r\n"
+def test_recent_dress_keeps_what_a_message_says_and_who_says_it() -> None:
+    recent = (
+        b"Received: by mx.example.com;\r\n today\r\nDKIM-Signature: c\r\nFrom: spam@example.com\r\n"
+        b"Subject: win\r\nX-Mailer: bulk\r\n\r\nbuy\r\n"
     )
-    kept = b"Subject: a\n b\nContent-Type: text/plain;\n charset=utf-8\n\nbody\n"
-    assert content_only(raw) == kept
+    dresser = RecentDresser([recent], seed=1)
+    own = [b"From: a@example.org", b"Received: by old.example.org", b"Subject: x", b" y"]
+    seen = set()
+    for _ in range(20):
+        raw = dresser.dress(own, "Grüße <3 & more\n".encode())
+        mail = scan(raw)
+        seen.add(tuple(part.content_type for part in mail.parts))
+        assert raw.startswith(b"Received: by mx.example.com;\n today\nDKIM-Signature: c\nFrom: a@")
+        assert mail.subject == "x y"
+        assert "Grüße <3 & more" in mail.text
+        assert b"bulk" not in raw
+        assert not mail.defects
+    assert seen == {("text/html",), ("text/plain", "text/html")}
 
 
 def test_a_text_is_dressed_in_a_real_header() -> None:

@@ -5,7 +5,7 @@ import os
 import shutil
 import struct
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from models.bundle import Bundle, BundleError
+from models.calibration import PointsScale
 from models.features import LEXICAL, SPACE, Features
 from models.manifest import Manifest
 from training.online import OnlineFilter
@@ -229,6 +230,10 @@ def edited(model: Path, **changes: object) -> None:
     (model / "manifest.json").write_text(json.dumps(manifest))
 
 
+FALLING = {**asdict(PointsScale()), "unsure_from": 0.999}
+KNOWS_BACKWARDS = {**asdict(PointsScale()), "knows_little": 0.9}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -245,6 +250,8 @@ def edited(model: Path, **changes: object) -> None:
         ({"layout": "../other"}, "none of mapped, sparse"),
         ({"parameters": {"smoothing": 1.0}}, "does not have exactly"),
         ({"calibration": {"slope": 0.0, "offset": 0.0}}, "turn or hide"),
+        ({"points_scale": FALLING}, "do not rise"),
+        ({"points_scale": KNOWS_BACKWARDS}, "known shares"),
         ({"sources": {"a": 1}}, "names to texts"),
         ({"digest": None}, "no text"),
     ],

@@ -51,7 +51,7 @@ def test_knowing_less_moves_points_towards_zero(p: float, first: float, second: 
 
 def test_the_ends_of_the_points() -> None:
     assert points(score(1.0 - 1e-9), 3.0) == 3.0
-    assert points(score(0.5), 3.0) == 0.0
+    assert points(score(0.5), 3.0) == points(score(0.2), 3.0) == 0.0
     assert points(score(1e-9), 3.0) == HAM_POINTS
     assert points(score(1.0 - 1e-9, 0.0), 9.0) == 0.0
 
