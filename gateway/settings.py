@@ -54,7 +54,7 @@ class SmtpSettings(_Section):
     host: str = "127.0.0.1"
     port: Port = 2525
     workers: Annotated[int, Field(ge=0, le=64)] = 0  # 0: one per core
-    hostname: str = Field(default_factory=socket.getfqdn)
+    hostname: str = Field(default_factory=socket.gethostname)
     max_message_bytes: Positive = 50 * 1024 * 1024
     memory_budget_bytes: Positive = 256 * 1024 * 1024  # per worker, for messages in flight
     spill_bytes: Positive = 1024 * 1024  # above it a message goes to a temporary file
