@@ -14,6 +14,7 @@ from typing import Protocol
 from gateway.core.clock import Clock
 from gateway.core.errors import GatewayError
 from gateway.core.record import CopyState, Event, MessageFacts, What
+from gateway.store.errors import RecordMissingError
 
 
 class ReviewError(GatewayError):
@@ -25,6 +26,7 @@ class LabelValue(StrEnum):
 
     HAM = "ham"
     SPAM = "spam"
+    NONE = "none"  # the label is taken back: training no longer learns from this mail
 
 
 class HeldCopy(Protocol):
@@ -48,6 +50,9 @@ class Listings(Protocol):
 
     def copies(self, mail_id: str) -> Sequence[HeldCopy]:
         """All copies; empty for a message the index does not know."""
+
+    def has_label_features(self, mail_id: str) -> bool:
+        """Whether an earlier label kept what training needs of this message."""
 
 
 class Records(Protocol):
@@ -89,14 +94,24 @@ class Review:
     def release(self, mail_id: str, recipient: str = "") -> list[str]:
         """Send held copies on, byte for byte and with their original envelope; their recipients.
 
+        This says nothing about what the mail was.
+
         Raises:
             ReviewError: unknown, not held, or for administrators only.
         """
-        copies = self._held(mail_id, recipient)
-        if any(copy.admin_only for copy in copies) and self.reviewer.role != "admin":
-            raise ReviewError(f"{mail_id} may only be released by an administrator")
-        now = self.clock.now_ms()
-        return self._settle(mail_id, copies, CopyState.RELEASED, {"next_attempt_at_ms": now})
+        copies = self._releasable(mail_id, recipient)
+        return self._settle(mail_id, copies, CopyState.RELEASED, self._at_once())
+
+    def release_as_ham(self, mail_id: str, recipient: str = "") -> list[str]:
+        """Release, and label as ham in the same durable write; the recipients.
+
+        Raises:
+            ReviewError: as ``release`` and ``label``; then neither happened.
+        """
+        copies = self._releasable(mail_id, recipient)
+        # Made first: once it is delivered, the keeper may remove the bytes.
+        labelled = self._label_event(mail_id, LabelValue.HAM, "released")
+        return self._settle(mail_id, copies, CopyState.RELEASED, self._at_once(), [labelled])
 
     def delete(self, mail_id: str, recipient: str = "") -> list[str]:
         """Remove held copies; their recipients. Says nothing about what the mail was.
@@ -107,34 +122,67 @@ class Review:
         return self._settle(mail_id, self._held(mail_id, recipient), CopyState.DELETED, {})
 
     def label(self, mail_id: str, label: LabelValue, reason: str = "") -> None:
-        """Say what a mail is; its features are kept with the label and outlive the mail.
+        """Say what a mail is, or take that back.
+
+        Its features are kept with the label and outlive the mail, so a label can be changed when
+        the mail is gone.
 
         Raises:
-            ReviewError: its bytes are no longer kept.
+            ReviewError: its bytes are no longer kept, and no earlier label kept its features.
         """
-        # NumPy takes 0.2 s to import: only whoever labels waits for it.
-        from models.features import FEATURE_SPEC, extract  # noqa: PLC0415
-        from models.message import scan  # noqa: PLC0415
-
-        content = self.records.content(mail_id)
-        features = extract(scan(content), bytes(content)).to_bytes()
-        detail: dict[str, object] = {
-            "label": label.value,
-            "person": self.reviewer.person,
-            "role": self.reviewer.role,
-            "source": self.reviewer.source,
-            "reason": reason,
-            "feature_spec": FEATURE_SPEC,
-            "features": base64.b64encode(features).decode("ascii"),
-        }
-        event = Event(at_ms=self.clock.now_ms(), what=What.LABEL, mail_id=mail_id, detail=detail)
-        self.journal.append_durable_now([event])
+        self.journal.append_durable_now([self._label_event(mail_id, label, reason)])
 
     def viewed(self, mail_id: str) -> None:
         """Note that content was looked at (data model, section 2)."""
         detail: dict[str, object] = {"person": self.reviewer.person, "action": "view"}
         event = Event(at_ms=self.clock.now_ms(), what=What.AUDIT, mail_id=mail_id, detail=detail)
         self.journal.append_durable_now([event])
+
+    def _label_event(self, mail_id: str, label: LabelValue, reason: str) -> Event:
+        detail: dict[str, object] = {
+            "label": label.value,
+            "person": self.reviewer.person,
+            "role": self.reviewer.role,
+            "source": self.reviewer.source,
+            "reason": reason,
+        }
+        try:
+            if label is not LabelValue.NONE:
+                detail |= self._lesson(mail_id)
+        except RecordMissingError:
+            if not self.listings.has_label_features(mail_id):
+                raise ReviewError(
+                    f"{mail_id} can no longer be labelled: its bytes are not kept any more"
+                ) from None
+        return Event(at_ms=self.clock.now_ms(), what=What.LABEL, mail_id=mail_id, detail=detail)
+
+    def _lesson(self, mail_id: str) -> dict[str, object]:
+        """What training needs of a message once it is gone."""
+        # NumPy takes 0.2 s to import: only whoever labels waits for it.
+        from models.features import FEATURE_SPEC, extract  # noqa: PLC0415
+        from models.fingerprint import fingerprint_of  # noqa: PLC0415
+        from models.message import scan  # noqa: PLC0415
+
+        arrived_at_ms = self.records.read(mail_id).received_at_ms
+        content = self.records.content(mail_id)
+        mail = scan(content)
+        return {
+            "feature_spec": FEATURE_SPEC,
+            "features": {
+                "hashes": _base64(extract(mail, bytes(content)).to_bytes()),
+                "fingerprint": _base64(fingerprint_of(mail).to_bytes()),
+                "arrived_at_ms": arrived_at_ms,
+            },
+        }
+
+    def _at_once(self) -> dict[str, object]:
+        return {"next_attempt_at_ms": self.clock.now_ms()}
+
+    def _releasable(self, mail_id: str, recipient: str) -> list[HeldCopy]:
+        copies = self._held(mail_id, recipient)
+        if any(copy.admin_only for copy in copies) and self.reviewer.role != "admin":
+            raise ReviewError(f"{mail_id} may only be released by an administrator")
+        return copies
 
     def _held(self, mail_id: str, recipient: str) -> list[HeldCopy]:
         copies = self.listings.copies(mail_id)
@@ -151,7 +199,12 @@ class Review:
         return held
 
     def _settle(
-        self, mail_id: str, copies: Sequence[HeldCopy], state: CopyState, more: dict[str, object]
+        self,
+        mail_id: str,
+        copies: Sequence[HeldCopy],
+        state: CopyState,
+        more: dict[str, object],
+        together_with: Sequence[Event] = (),
     ) -> list[str]:
         now = self.clock.now_ms()
         detail: dict[str, object] = {
@@ -170,5 +223,9 @@ class Review:
             )
             for copy in copies
         ]
-        self.journal.append_durable_now(events)
+        self.journal.append_durable_now([*together_with, *events])
         return [copy.recipient for copy in copies]
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")

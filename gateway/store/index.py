@@ -12,6 +12,7 @@ from gateway.core.errors import RecordFormatError, StorageError
 from gateway.core.record import MessageFacts
 from gateway.store.engine import Database
 from gateway.store.ingest import Batch, adopt, apply
+from gateway.store.labels import Labels
 from gateway.store.leases import Leases
 from gateway.store.queries import Listings
 from gateway.store.schema import INDEX, ROWS, journal_offset, message
@@ -62,6 +63,7 @@ class Index:
         self.listings = Listings(database)
         self.summary = Summary(database)
         self.leases = Leases(database, node)
+        self.labels = Labels(database)
 
     @classmethod
     def open(cls, url: str, *, node: str, busy_timeout_s: float = 5.0) -> Self:

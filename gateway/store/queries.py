@@ -114,6 +114,12 @@ class Listings:
             rows = connection.execute(_copies_of([mail_id])).mappings()
             return tuple(CopyRow(**row) for row in rows)
 
+    def has_label_features(self, mail_id: str) -> bool:
+        """Whether some label of a message kept its features, so that its bytes may be gone."""
+        kept = select(label.c.offset).where(label.c.mail_id == mail_id, label.c.feature_spec != "")
+        with self._database.read() as connection:
+            return connection.execute(kept.limit(1)).first() is not None
+
     def track(self, query: str, *, limit: int = 100) -> tuple[TrackedCopy, ...]:
         """Copies found by id, address, Message-ID or words of the subject; newest first."""
         found = _COPIES.where(_track_term(query.strip()))
