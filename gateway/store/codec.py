@@ -24,6 +24,7 @@ from gateway.store.verdict_codec import (
 )
 
 FACTS_VERSION = 1
+_MESSAGE_HEAD = re.compile(rb'\{"v":1,"at":\d+,"what":"message","id":"[0-9a-z-]+","d":(?=\{)')
 EVENT_VERSION = 1
 
 Json = dict[str, object]
@@ -159,7 +160,26 @@ def event_from_line(line: bytes) -> Event:
     Raises:
         RecordFormatError: no JSON, a field missing or wrong, or a newer major version.
     """
-    data = Fields(parse(line), "event")
+    return _event(Fields(parse(line), "event"))
+
+
+def event_and_text(line: bytes) -> tuple[Event, str | None]:
+    """An event and, of a message's, the detail as it was written: the index keeps it like that.
+
+    The text is None when the line is not laid out as ours are.
+
+    Raises:
+        RecordFormatError: see ``event_from_line``.
+    """
+    value = parse(line)
+    event = _event(Fields(value, "event"))
+    head = _MESSAGE_HEAD.match(line)
+    if head is None or not isinstance(value, dict) or next(reversed(value)) != "d":
+        return event, None
+    return event, line[head.end() : -2].decode()
+
+
+def _event(data: Fields) -> Event:
     _refuse_newer(data, EVENT_VERSION)
     return Event(
         at_ms=data.integer("at"),

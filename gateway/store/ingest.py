@@ -35,6 +35,7 @@ class Line:
     file: str
     offset: int
     event: Event
+    text: str | None = None  # the detail as it was written, if it is at hand
 
     @property
     def position(self) -> Position:
@@ -122,7 +123,7 @@ def _news(batch: Batch) -> dict[str, _News]:
             continue
         known = news.get(facts.id)
         if known is None or known.position.key < line.position.key:
-            text = codec.dump(line.event.detail)
+            text = line.text or codec.dump(line.event.detail)
             news[facts.id] = _News(facts=facts, text=text, position=line.position)
     return news
 

@@ -39,6 +39,19 @@ def journal_names(directory: Path, days: Iterable[str] | None = None) -> list[st
 def read_from(path: Path, offset: int) -> Iterator[tuple[Event | JournalProblem, int]]:
     """Every whole line from ``offset`` on, each with the offset behind it.
 
+    Raises:
+        OSError: the disk does not give it.
+    """
+    start = offset
+    for line, next_offset in lines_from(path, offset):
+        entry = _event(line, path, start) if isinstance(line, bytes) else line
+        yield entry, next_offset
+        start = next_offset
+
+
+def lines_from(path: Path, offset: int) -> Iterator[tuple[bytes | JournalProblem, int]]:
+    """The same without looking into the lines.
+
     A last line without its end is left for later: its writer is still at it, or died at it. A
     file that is gone has no lines.
 
@@ -55,7 +68,7 @@ def read_from(path: Path, offset: int) -> Iterator[tuple[Event | JournalProblem,
             start = offset
             offset += len(line)
             if line.endswith(b"\n"):
-                yield _event(line, path, start), offset
+                yield line, offset
                 continue
             rest = _skip_line(file)
             if rest is None:

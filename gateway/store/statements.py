@@ -1,10 +1,11 @@
 """The few statements that SQLite and PostgreSQL both have, but that SQLAlchemy spells twice."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from operator import itemgetter
 from typing import TypeVar
 
-from sqlalchemy import Connection, Insert, Table
+from sqlalchemy import Connection, Dialect, Insert, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.store.rows import Row
@@ -15,25 +16,50 @@ _IN_LIST = 500  # SQLite's older builds take 999 parameters
 
 def insert_or_ignore(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Insert what is not there yet, by primary key."""
-    if rows:
-        connection.execute(_insert_or_ignore(table, connection.dialect.name), rows)
+    _run(connection, _insert_or_ignore, table, rows)
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Insert rows or overwrite the named columns of those that are there; others keep theirs."""
-    if rows:
-        connection.execute(_upsert(table, tuple(rows[0]), connection.dialect.name), rows)
+    _run(connection, _upsert, table, rows)
+
+
+def _run(
+    connection: Connection,
+    make: Callable[[Table, tuple[str, ...], str], Insert],
+    table: Table,
+    rows: Sequence[Row],
+) -> None:
+    """Hand many rows to the driver; text and whole numbers need no conversion on the way."""
+    if not rows:
+        return
+    text, order = _compiled(make, table, tuple(rows[0]), connection.dialect)
+    if order is None:  # psycopg takes rows by name
+        connection.exec_driver_sql(text, list(rows))
+    else:
+        connection.exec_driver_sql(text, [order(row) for row in rows])
 
 
 # Putting a statement together costs more than SQLite needs to run it: each is made once.
 
 
-@cache
-def _insert_or_ignore(table: Table, dialect: str) -> Insert:
+@lru_cache(maxsize=64)
+def _compiled(
+    make: Callable[[Table, tuple[str, ...], str], Insert],
+    table: Table,
+    names: tuple[str, ...],
+    dialect: Dialect,
+) -> tuple[str, Callable[[Row], tuple[object, ...]] | None]:
+    statement = make(table, names, dialect.name)
+    compiled = statement.compile(dialect=dialect, column_keys=list(names))
+    order = getattr(compiled, "positiontup", None)
+    return compiled.string, itemgetter(*order) if order else None
+
+
+def _insert_or_ignore(table: Table, _names: tuple[str, ...], dialect: str) -> Insert:
     return _insert(table, dialect).on_conflict_do_nothing()
 
 
-@cache
 def _upsert(table: Table, names: tuple[str, ...], dialect: str) -> Insert:
     keys = [column.name for column in table.primary_key]
     statement = _insert(table, dialect)

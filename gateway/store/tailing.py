@@ -5,9 +5,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.core.record import Event
+from gateway.core.errors import RecordFormatError
+from gateway.store.codec import event_and_text
 from gateway.store.ingest import Batch, Line
-from gateway.store.journal_reading import JournalProblem, journal_days, journal_names, read_from
+from gateway.store.journal_reading import (
+    JournalProblem,
+    journal_days,
+    journal_names,
+    lines_from,
+)
 
 _BATCH_LINES = 500
 _LIVE_DAYS = 2  # a process rolls to the next day's file with its first line after midnight
@@ -18,7 +24,7 @@ class _Place:
     name: str
     start: int
     next_offset: int
-    entry: Event | JournalProblem
+    entry: Line | JournalProblem
 
 
 class Tail:
@@ -58,7 +64,9 @@ class Tail:
             start = self._offsets.get(name, 0)
             if self._pending(name) <= 0:
                 continue
-            for entry, next_offset in read_from(self._directory / name, start):
+            path = self._directory / name
+            for raw, next_offset in lines_from(path, start):
+                entry = _line(raw, path, name, start) if isinstance(raw, bytes) else raw
                 yield _Place(name, start, next_offset, entry)
                 start = next_offset
 
@@ -89,6 +97,14 @@ def _batch(places: list[_Place]) -> Batch:
         if isinstance(place.entry, JournalProblem):
             batch.problems.append(f"{place.name} at {place.start}: {place.entry.reason}")
         else:
-            batch.lines.append(Line(file=place.name, offset=place.start, event=place.entry))
+            batch.lines.append(place.entry)
         batch.offsets[place.name] = place.next_offset
     return batch
+
+
+def _line(raw: bytes, path: Path, name: str, offset: int) -> Line | JournalProblem:
+    try:
+        event, text = event_and_text(raw)
+    except RecordFormatError as error:
+        return JournalProblem(path=path, offset=offset, reason=str(error))
+    return Line(file=name, offset=offset, event=event, text=text)

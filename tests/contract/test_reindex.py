@@ -299,7 +299,7 @@ def test_an_unreadable_journal_changes_nothing(
     def broken(path: Path, offset: int) -> Iterator[object]:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("gateway.store.tailing.read_from", broken)
+    monkeypatch.setattr("gateway.store.tailing.lines_from", broken)
     with pytest.raises(StorageError, match="Input/output error"):
         rebuild(database_url, node="n1", records=records, journal=tmp_path / "journal")
     assert everything(index) == before

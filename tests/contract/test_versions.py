@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, event, inspect, text
 
 from gateway.core.errors import IndexUnavailableError
+from gateway.core.record import CopyState
 from gateway.store.directory_schema import DIRECTORY
 from gateway.store.engine import Database
 from gateway.store.index import Index
@@ -20,6 +21,7 @@ from gateway.store.migrate import upgrade
 from gateway.store.schema import INDEX
 from gateway.store.tables import TableSet
 from gateway.store.views import QuarantineFilter
+from tests.contract.samples import message_line, queued, write_journal
 
 SECOND = '''"""One column more."""
 
@@ -175,6 +177,28 @@ def test_a_locked_database_is_named(tmp_path: Path) -> None:
     blocker.execute("ROLLBACK")
     blocker.close()
     assert index.leases.give_back_all("k") == 0  # it recovers by itself
+    index.close()
+
+
+def test_a_full_disk_is_named_and_service_resumes(sqlite_url: str, tmp_path: Path) -> None:
+    index = Index.open(sqlite_url, node="n1")
+    write_journal(
+        tmp_path / "journal",
+        "2026-11-23/smtp-1-1.jsonl",
+        [message_line(one) for one in queued(200)],
+    )
+
+    def limit(pages: int) -> None:
+        with index._database.read() as connection:
+            connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+
+    limit(60)
+    with pytest.raises(IndexUnavailableError, match="no room"):
+        index.ingest(tmp_path / "journal")
+    assert index.listings.counts() == {}
+    limit(1_000_000)
+    assert index.ingest(tmp_path / "journal").lines == 200
+    assert index.listings.counts() == {CopyState.QUEUED: 200}
     index.close()
 
 

@@ -7,6 +7,7 @@ temporary directory is on. Run: ``python -m tests.perf.bench_store``.
 
 import asyncio
 import os
+import resource
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -40,8 +41,8 @@ class NoSyncs(OsFileLayer):
 
 
 def _cpu_ms() -> tuple[float, float]:
-    spent = os.times()
-    return spent.user * 1000, spent.system * 1000
+    spent = resource.getrusage(resource.RUSAGE_SELF)
+    return spent.ru_utime * 1000, spent.ru_stime * 1000
 
 
 def _measure(name: str, run: Callable[[], int], rounds: int = 5) -> None:

@@ -203,6 +203,26 @@ def test_no_value_breaks_the_reader(value: object, data: st.DataObject) -> None:
     assert outcome_of(codec.facts_from_json, facts) in {"read", "refused"}
 
 
+@settings(deadline=None)
+@given(all_facts.map(lambda facts: replace(facts, id="1jd8m3q7k-n1-4h2k0a9")))
+def test_the_text_of_a_message_is_its_detail(facts: MessageFacts) -> None:
+    line = codec.event_to_line(codec.message_event(facts, 5))
+    event, text = codec.event_and_text(line)
+    assert event == codec.event_from_line(line)
+    assert text == codec.dump(event.detail)
+
+
+def test_a_line_laid_out_otherwise_gives_no_text() -> None:
+    line = codec.event_to_line(codec.message_event(make_facts(), 5))
+    newer = line[:-2] + b',"x":{"y":{}}}\n'
+    spaced = line.replace(b'"v":1', b'"v": 1')
+    other = codec.event_to_line(Event(at_ms=1, what="copy", detail={"state": "held"}))
+    for one in (newer, spaced, other):
+        event, text = codec.event_and_text(one)
+        assert event == codec.event_from_line(one)
+        assert text is None
+
+
 def test_defaults_are_left_out() -> None:
     facts = replace(make_facts(), verdict=None, trace="")
     data = codec.facts_to_json(facts)
