@@ -65,6 +65,11 @@ class Database:
         database._inode = database._inode_now()
         return database
 
+    @property
+    def identity(self) -> int | None:
+        """Which file the connections lead to; it changes when another takes its place."""
+        return self._inode
+
     def close(self) -> None:
         """Give all connections back."""
         self._engine.dispose()

@@ -59,6 +59,7 @@ class Index:
         self._database = database
         self._node = node
         self._tails: dict[Path, Tail] = {}
+        self._tails_of = database.identity
         self._writing = threading.Lock()  # the queue and the keeper's own round both ingest
         self.listings = Listings(database)
         self.summary = Summary(database)
@@ -97,13 +98,22 @@ class Index:
             StorageError: a journal cannot be read.
         """
         report = IngestReport()
+        wanted = None if names is None else list(names)
         with self._writing:
-            for batch in self._batches(journal, names):
-                with self._database.write() as connection:
-                    apply(connection, self._node, batch)
-                self._tails[journal].advance(batch)
-                report.add(batch)
+            while not self._ingested(journal, wanted, report):
+                self._tails.clear()
         return report
+
+    def _ingested(self, journal: Path, names: list[str] | None, report: IngestReport) -> bool:
+        """Read on; False when another file took the index's place, which has read less or more."""
+        for batch in self._batches(journal, names):
+            with self._database.write() as connection:
+                if self._database.identity != self._tails_of:
+                    return False
+                apply(connection, self._node, batch)
+            self._tails[journal].advance(batch)
+            report.add(batch)
+        return True
 
     def adopt(self, records: RecordSource, *, since_ms: int = 0) -> IngestReport:
         """Add messages that have a record but no row, as a power loss can leave them.
@@ -164,9 +174,12 @@ class Index:
 
     def _batches(self, journal: Path, names: Iterable[str] | None) -> Iterator[Batch]:
         try:
+            if self._database.identity != self._tails_of:
+                self._tails.clear()
             tail = self._tails.get(journal)
             if tail is None:
                 tail = self._tails[journal] = Tail(journal, self._offsets())
+                self._tails_of = self._database.identity
             yield from tail.batches(names)
         except OSError as error:
             raise StorageError(f"{journal}: cannot be read: {error}") from error

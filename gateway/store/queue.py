@@ -78,13 +78,21 @@ class IndexQueue:
         self._journal_directory = journal_directory
         self._hold = hold
         self._executor = executor
+        self._caught_up = False
 
     async def claim(
         self, *, owner: str, now_ms: int, lease_ms: int, limit: int, without: Collection[str]
     ) -> list[Claim]:
-        """Take due copies; a queue on hold gives nothing."""
+        """Take due copies; a queue on hold gives nothing.
+
+        Before the first claim everything in the journals is brought in: a runner before us may
+        have died between a result and the index, and that copy must not go out twice.
+        """
         if self._hold.held:
             return []
+        if not self._caught_up:
+            await self._run(partial(self._index.ingest, self._journal_directory))
+            self._caught_up = True
         return await self._run(
             partial(
                 self._index.leases.claim,

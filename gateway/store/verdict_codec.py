@@ -8,6 +8,7 @@ from gateway.core.verdict import (
     ContentFinding,
     Outcome,
     ScoredSymbol,
+    ShadowFinding,
     Status,
     Symbol,
     Verdict,
@@ -110,11 +111,22 @@ def _outcome_to_json(outcome: Outcome) -> Json:
     if outcome.symbols:
         data["symbols"] = [_symbol_to_json(symbol) for symbol in outcome.symbols]
     if outcome.content is not None:
-        data["content"] = {
-            "probability": outcome.content.probability,
-            "known_share": outcome.content.known_share,
-            "model_id": outcome.content.model_id,
-            "words": _words_to_json(outcome.content.words),
+        data["content"] = _content_to_json(outcome.content)
+    return data
+
+
+def _content_to_json(content: ContentFinding) -> Json:
+    data: Json = {
+        "probability": content.probability,
+        "known_share": content.known_share,
+        "model_id": content.model_id,
+        "words": _words_to_json(content.words),
+    }
+    if content.shadow is not None:
+        data["shadow"] = {
+            "probability": content.shadow.probability,
+            "known_share": content.shadow.known_share,
+            "model_id": content.shadow.model_id,
         }
     return data
 
@@ -135,11 +147,27 @@ def _outcome_from_json(value: object) -> Outcome:
 
 def _content_from_json(value: object) -> ContentFinding:
     data = Fields(value, "content finding")
+    shadow = data.get("shadow")
     return ContentFinding(
         probability=data.number("probability"),
         known_share=data.number("known_share"),
         model_id=data.text("model_id"),
         words=_words_from_json(data.entries("words")),
+        shadow=None if shadow is None else shadow_from_json(shadow),
+    )
+
+
+def shadow_from_json(value: object) -> ShadowFinding:
+    """What a watched model said.
+
+    Raises:
+        RecordFormatError: a field missing or wrong.
+    """
+    data = Fields(value, "shadow finding")
+    return ShadowFinding(
+        probability=data.number("probability"),
+        known_share=data.number("known_share"),
+        model_id=data.text("model_id"),
     )
 
 

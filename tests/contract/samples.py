@@ -16,6 +16,7 @@ from gateway.core.verdict import (
     ContentFinding,
     Outcome,
     ScoredSymbol,
+    ShadowFinding,
     Status,
     Symbol,
     Verdict,
@@ -71,6 +72,7 @@ def make_verdict(score: float = 7.5) -> Verdict:
         known_share=0.61,
         model_id="baseline-1",
         words=(WordReason(word="gewinn", weight=2.25), WordReason(word="angebot", weight=-1.5)),
+        shadow=ShadowFinding(probability=0.25, known_share=0.5, model_id="site-1"),
     )
     return Verdict(
         kind=VerdictClass.SPAM if score >= 6 else VerdictClass.HAM,

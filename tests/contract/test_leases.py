@@ -280,19 +280,30 @@ async def test_a_result_stands_when_the_lease_was_lost(
 
 
 async def test_a_death_between_journal_and_index_is_mended_by_the_journal(
-    runner_side: tuple[IndexQueue, Journal, QueueHold], index: Index, tmp_path: Path
+    runner_side: tuple[IndexQueue, Journal, QueueHold],
+    index: Index,
+    database_url: str,
+    tmp_path: Path,
 ) -> None:
-    queue, journal, _ = runner_side
+    queue, journal, hold = runner_side
     mine = await take_one(queue)
     stored = await queue.load(mine.mail_id)
     assert stored is not None
     await journal.append_durable([copy_event(stored.facts, CopyState.DELIVERED, at_ms=LATER_MS)])
-    # killed here: no finish; the next keeper reads all journals before it claims
-    index.ingest(tmp_path / "journal")
-    left = await queue.claim(
-        owner="k2", now_ms=LATER_MS + 10**9, lease_ms=1000, limit=9, without=()
+    # Killed here, before finish. The next keeper takes the leases over and claims at once.
+    next_index = Index.open(database_url, node="n1")
+    assert next_index.leases.give_back_all("k1") == 1
+    next_queue = IndexQueue(
+        next_index,
+        queue._records,
+        journal=journal,
+        journal_directory=tmp_path / "journal",
+        hold=hold,
     )
-    assert mine.mail_id not in {one.mail_id for one in left}
+    left = await next_queue.claim(owner="k1", now_ms=LATER_MS, lease_ms=1000, limit=9, without=())
+    assert len(left) == 1
+    assert left[0].mail_id != mine.mail_id
+    next_index.close()
 
 
 async def test_a_queue_on_hold_gives_nothing(

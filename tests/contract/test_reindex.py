@@ -188,6 +188,25 @@ def test_readers_follow_a_file_that_was_exchanged(
     reader.close()
 
 
+def test_a_writer_notices_that_its_index_was_exchanged(
+    sqlite_url: str, tmp_path: Path, facts: list[MessageFacts]
+) -> None:
+    """What it had read went into the old file: the new one has to be told all of it."""
+    keeper = Index.open(sqlite_url, node="n1")
+    keeper.ingest(tmp_path / "journal")
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / f"index.db{suffix}").unlink(missing_ok=True)
+    Index.open(sqlite_url, node="n1").close()  # somebody's command line makes an empty one
+    more = make_facts()
+    write_journal(tmp_path / "journal", WORKER, [message_line(more)])
+    keeper.ingest(tmp_path / "journal")
+    assert {row["id"] for row in everything(keeper)["message"]} == {
+        more.id,
+        *(one.id for one in facts),
+    }
+    keeper.close()
+
+
 def test_the_log_of_a_corrupt_index_is_not_replayed_into_the_new_one(
     sqlite_url: str, tmp_path: Path, records: FileRecords, facts: list[MessageFacts]
 ) -> None:
