@@ -2,6 +2,8 @@
 
 ``DIRECTORY/current`` holds one name; ``DIRECTORY/bundles/NAME/`` is that model. Promotion replaces
 the pointer in one step; every process looks at it now and then and maps the new model by itself.
+``DIRECTORY/shadow``, if there is one, names a model that is only watched: it scores beside the
+serving one and decides nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from models.arrays import ArrayFileError, open_regular
 from models.bundle import Bundle, BundleError
 
 _POINTER: Final = "current"
+_SHADOW: Final = "shadow"
 _BUNDLES: Final = "bundles"
 _NAME: Final = re.compile(r"(?:baseline|site)-[0-9a-f]{12}")
 _MAX_POINTER_BYTES: Final = 200
@@ -36,6 +39,10 @@ class Registry:
         self._public_key = public_key
         self._seen: tuple[int, int, int] | None = None
         self._bundle: Bundle | None = None
+        self.shadow_problem: BundleError | None = None
+        """Why there is no shadow though one is named; None if all is well."""
+        self._shadow_seen: tuple[int, int, int] | None = None
+        self._shadow: Bundle | None = None
 
     def current(self) -> Bundle:
         """Return the model that serves. Raises BundleError if there is none that can."""
@@ -45,18 +52,28 @@ class Registry:
             raise self.problem or BundleError("no model was promoted yet")
         return self._bundle
 
-    def refresh(self) -> bool:
-        """Look at the pointer; map the model it names if it changed. Say whether it did.
+    def shadow(self) -> Bundle | None:
+        """Return the model that scores beside the serving one, as of the last `refresh`.
 
-        A model that can't be used changes nothing: the old one goes on serving, and `problem` says
-        why. The pointer is read again only after it was replaced.
+        None if there is none, if it can't be used (`shadow_problem` says why), or if it is the one
+        that serves.
         """
-        try:
-            state = (self.directory / _POINTER).stat()
-        except OSError:
+        if self._shadow is None or self._bundle is None:
+            return None
+        return None if self._shadow.digest == self._bundle.digest else self._shadow
+
+    def refresh(self) -> bool:
+        """Look at the pointers; map the models they name if they changed.
+
+        Say whether another model serves now. A model that can't be used changes nothing: the old
+        one goes on serving, and `problem` says why. A pointer is read again only after it was
+        replaced.
+        """
+        self._refresh_shadow()
+        seen = self._state(_POINTER)
+        if seen is None:
             self.problem = BundleError("no model was promoted yet")
             return False
-        seen = (state.st_mtime_ns, state.st_ino, state.st_size)
         if seen == self._seen:
             return False
         self._seen = seen
@@ -70,13 +87,39 @@ class Registry:
         self._bundle = bundle
         return changed
 
+    def _refresh_shadow(self) -> None:
+        seen = self._state(_SHADOW)
+        if seen == self._shadow_seen:
+            return
+        self._shadow_seen, self._shadow, self.shadow_problem = seen, None, None
+        if seen is None:
+            return
+        try:
+            self._shadow = self.load(self._named(_SHADOW))
+        except BundleError as error:
+            self.shadow_problem = error
+
+    def _state(self, pointer: str) -> tuple[int, int, int] | None:
+        try:
+            state = (self.directory / pointer).stat()
+        except OSError:
+            return None
+        return (state.st_mtime_ns, state.st_ino, state.st_size)
+
     def pointed(self) -> str:
         """Return the name in the pointer. Raises BundleError if it can't be one."""
+        return self._named(_POINTER)
+
+    def shadowed(self) -> str:
+        """Return the name of the shadow, empty for none. Raises BundleError if it is no name."""
+        return "" if self._state(_SHADOW) is None else self._named(_SHADOW)
+
+    def _named(self, pointer: str) -> str:
         try:
-            with open_regular(self.directory / _POINTER) as file:
+            with open_regular(self.directory / pointer) as file:
                 name = file.read(_MAX_POINTER_BYTES).decode("ascii", "replace").strip()
         except ArrayFileError as error:
-            raise BundleError(f"the pointer to the current model: {error}") from error
+            raise BundleError(f"the pointer to the {pointer} model: {error}") from error
         return _checked(name)
 
     def load(self, name: str) -> Bundle:
@@ -120,15 +163,26 @@ class Registry:
 
     def promote(self, name: str) -> None:
         """Make a model the current one, durably and in one step. Raises BundleError."""
+        self._point(_POINTER, name)
+
+    def set_shadow(self, name: str | None) -> None:
+        """Let a model score beside the current one, or none. Raises BundleError."""
+        if name is not None:
+            self._point(_SHADOW, name)
+            return
+        (self.directory / _SHADOW).unlink(missing_ok=True)
+        _sync_directory(self.directory)
+
+    def _point(self, pointer: str, name: str) -> None:
         self.load(name)
-        handle, temporary = tempfile.mkstemp(prefix=".current-", dir=self.directory)
+        handle, temporary = tempfile.mkstemp(prefix=f".{pointer}-", dir=self.directory)
         try:
             with os.fdopen(handle, "w", encoding="ascii") as file:
                 file.write(name + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).chmod(0o644)
-            Path(temporary).replace(self.directory / _POINTER)
+            Path(temporary).replace(self.directory / pointer)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise

@@ -1,5 +1,7 @@
 """Puts the scanner together; the worker and ``schwamm scan`` use the same one."""
 
+from collections.abc import Callable
+
 from gateway.checks import local_checks
 from gateway.checks.content import ContentCheck, ContentModels
 from gateway.checks.dnsbl import DnsblCheck, zones_of
@@ -9,6 +11,7 @@ from gateway.core.dns import Resolver
 from gateway.pipeline.scanner import CpuGuard, Scanner
 from gateway.pipeline.scoring import Weights
 from gateway.settings import Settings
+from models.bundle import Bundle
 
 
 def weights(settings: Settings) -> Weights:
@@ -22,12 +25,18 @@ def weights(settings: Settings) -> Weights:
     )
 
 
-def build_scanner(settings: Settings, *, models: ContentModels, guard: CpuGuard) -> Scanner:
+def build_scanner(
+    settings: Settings,
+    *,
+    models: ContentModels,
+    guard: CpuGuard,
+    shadow: Callable[[], Bundle | None] = lambda: None,
+) -> Scanner:
     """The scanner of one process; the models may change under it, the settings do not."""
     return Scanner(
         local=local_checks(),
         remote=(),
-        content=ContentCheck(models, words=settings.model.words),
+        content=ContentCheck(models, words=settings.model.words, shadow=shadow),
         weights=weights(settings),
         guard=guard,
         deadline_s=settings.scores.scan_deadline_s,

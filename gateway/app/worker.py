@@ -79,7 +79,7 @@ async def run_worker(settings: Settings) -> None:
     intake = Intake(
         node=settings.node.name,
         hostname=hostname,
-        scanner=build_scanner(settings, models=models, guard=guard),
+        scanner=build_scanner(settings, models=models, guard=guard, shadow=models.shadow),
         relay=Relay(
             connections=pool,
             maildirs=MaildirDelivery(clock),

@@ -2,12 +2,20 @@
 
 import mmap
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from gateway.checks.check import ConnectionFacts
 from gateway.core.details import write_details
 from gateway.core.mail import Mail
-from gateway.core.verdict import ContentFinding, Outcome, Status, Symbol, WordReason
+from gateway.core.verdict import (
+    ContentFinding,
+    Outcome,
+    ShadowFinding,
+    Status,
+    Symbol,
+    WordReason,
+)
 from models.bundle import Bundle, BundleError
 from models.classifier import ContentScore
 from models.message import ParsedMail
@@ -30,14 +38,22 @@ class ContentModels(Protocol):
 class ContentCheck:
     """Asks the model in service; without one it is an ERROR, and the mail is judged by the rest.
 
-    ``words`` is how many words for and against the verdict names.
+    ``words`` is how many words for and against the verdict names. ``shadow`` gives the model that
+    is only watched, if there is one; its probability is noted and gives no points.
     """
 
     name = "content"
 
-    def __init__(self, models: ContentModels, *, words: int) -> None:
+    def __init__(
+        self,
+        models: ContentModels,
+        *,
+        words: int,
+        shadow: Callable[[], Bundle | None] = lambda: None,
+    ) -> None:
         self._models = models
         self._words = words
+        self._shadow = shadow
 
     async def examine(self, mail: Mail, parsed: ParsedMail, facts: ConnectionFacts) -> Outcome:
         """One ``BAYES_`` symbol with points within the model's cap, and the words that made it."""
@@ -47,7 +63,8 @@ class ContentCheck:
             bundle = self._models.current()
         except BundleError:
             return Outcome(check=self.name, status=Status.ERROR, error="no_model")
-        score = bundle.score(parsed, _bytes_of(mail), self._words)
+        raw = _bytes_of(mail)
+        score = bundle.score(parsed, raw, self._words)
         points = bundle.points(score)
         return Outcome(
             check=self.name,
@@ -59,6 +76,7 @@ class ContentCheck:
                 known_share=score.known_share,
                 model_id=bundle.model_id,
                 words=tuple(WordReason(word=w.word, weight=w.weight) for w in score.words),
+                shadow=_watched(self._shadow(), parsed, raw),
             ),
         )
 
@@ -67,6 +85,15 @@ def _symbol(score: ContentScore, points: float) -> Symbol:
     name = "BAYES_SPAM" if points > 0 else "BAYES_HAM" if points < 0 else "BAYES_UNSURE"
     detail = write_details(p=f"{score.probability:.2f}", known=f"{score.known_share:.2f}")
     return Symbol(name=name, detail=detail, points=points)
+
+
+def _watched(bundle: Bundle | None, parsed: ParsedMail, raw: bytes) -> ShadowFinding | None:
+    if bundle is None:
+        return None
+    score = bundle.score(parsed, raw)
+    return ShadowFinding(
+        probability=score.probability, known_share=score.known_share, model_id=bundle.model_id
+    )
 
 
 def _bytes_of(mail: Mail) -> bytes:

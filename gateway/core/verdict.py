@@ -54,17 +54,28 @@ class WordReason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowFinding:
+    """What a watched model would have said of one mail. It weighs nothing."""
+
+    probability: float
+    known_share: float
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContentFinding:
     """What the classifier said of one mail.
 
     ``probability`` is the calibrated spam probability; ``known_share`` says how much of the mail
-    the model knew, from 0 to 1. ``words`` are the strongest for and against.
+    the model knew, from 0 to 1. ``words`` are the strongest for and against. ``shadow`` is what a
+    model that is only watched said, if there is one.
     """
 
     probability: float
     known_share: float
     model_id: str
     words: tuple[WordReason, ...] = ()
+    shadow: ShadowFinding | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

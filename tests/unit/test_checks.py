@@ -17,7 +17,7 @@ from gateway.checks.hosts import domain_of, host_of, looks_like_host, numeric_ad
 from gateway.checks.weights import CAPS, GROUPS, POINTS, with_lists
 from gateway.core.details import read_details, write_details
 from gateway.core.mail import Envelope, Mail, Session
-from gateway.core.verdict import Outcome, Status, WordReason
+from gateway.core.verdict import Outcome, ShadowFinding, Status, WordReason
 from models.bundle import BundleError
 from models.classifier import ContentScore
 from models.explain import WordWeight
@@ -167,7 +167,7 @@ class FakeBundle:
     seen: list[bytes] = field(default_factory=list)
     model_id: str = "site-000000000000"
 
-    def score(self, _mail: object, raw: bytes, words: int) -> ContentScore:
+    def score(self, _mail: object, raw: bytes, words: int = 0) -> ContentScore:
         self.seen.append(raw)
         return ContentScore(
             probability=self.probability,
@@ -193,9 +193,12 @@ class FakeModels:
 
 
 async def examine(
-    bundle: FakeBundle | None, content: bytes | mmap.mmap = b"a: b\r\n\r\nc"
+    bundle: FakeBundle | None,
+    content: bytes | mmap.mmap = b"a: b\r\n\r\nc",
+    *,
+    shadow: FakeBundle | None = None,
 ) -> Outcome:
-    check = ContentCheck(FakeModels(bundle), words=5)
+    check = ContentCheck(FakeModels(bundle), words=5, shadow=lambda: shadow)
     return await check.examine(mail_of(content), scan(content), ConnectionFacts())
 
 
@@ -214,6 +217,20 @@ async def test_the_classifier_s_points_are_the_model_s(
     assert outcome.content.probability == probability
     assert outcome.content.model_id == "site-000000000000"
     assert outcome.content.words == (WordReason(word="pills", weight=2.5),)
+
+
+async def test_a_watched_model_is_noted_and_gives_no_points() -> None:
+    watched = FakeBundle(0.99, 9.0, model_id="site-111111111111")
+    outcome = await examine(FakeBundle(0.5, 0.0), shadow=watched)
+    assert [symbol.points for symbol in outcome.symbols] == [0.0]
+    assert outcome.content is not None
+    assert outcome.content.model_id == "site-000000000000"
+    assert outcome.content.shadow == ShadowFinding(
+        probability=0.99, known_share=0.744, model_id="site-111111111111"
+    )
+    alone = await examine(FakeBundle(0.5, 0.0))
+    assert alone.content is not None
+    assert alone.content.shadow is None
 
 
 async def test_without_a_model_the_rest_judges() -> None:

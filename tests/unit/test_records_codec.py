@@ -19,6 +19,7 @@ from gateway.core.verdict import (
     ContentFinding,
     Outcome,
     ScoredSymbol,
+    ShadowFinding,
     Status,
     Symbol,
     Verdict,
@@ -74,8 +75,14 @@ copies = st.builds(
     expires_at_ms=st.none() | whole,
     admin_only=st.booleans(),
 )
+shadows = st.builds(ShadowFinding, probability=numbers, known_share=numbers, model_id=texts)
 findings = st.builds(
-    ContentFinding, probability=numbers, known_share=numbers, model_id=texts, words=few(words)
+    ContentFinding,
+    probability=numbers,
+    known_share=numbers,
+    model_id=texts,
+    words=few(words),
+    shadow=st.none() | shadows,
 )
 outcomes = st.builds(
     Outcome,

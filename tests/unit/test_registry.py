@@ -50,6 +50,65 @@ def test_promotion_switches_and_rolls_back(tmp_path: Path, two: tuple[Bundle, Bu
     assert set(registry.names()) == {first, second}
 
 
+def test_a_shadow_scores_beside_and_never_instead(
+    tmp_path: Path, two: tuple[Bundle, Bundle]
+) -> None:
+    first, second = (publish(bundle, tmp_path) for bundle in two)
+    registry, watching = Registry(tmp_path), Registry(tmp_path)
+    registry.promote(first)
+    watching.refresh()
+    assert watching.shadow() is None
+    registry.set_shadow(second)
+    assert registry.shadowed() == second
+    assert watching.refresh() is False  # the serving model is the same
+    shadow = watching.shadow()
+    assert shadow is not None
+    assert shadow.model_id == second
+    assert watching.current().model_id == first
+    registry.promote(second)
+    assert watching.refresh() is True
+    assert watching.shadow() is None  # nothing to compare it with
+    registry.promote(first)
+    watching.refresh()
+    assert watching.shadow() is not None
+    registry.set_shadow(None)
+    assert registry.shadowed() == ""
+    watching.refresh()
+    assert watching.shadow() is None
+    registry.set_shadow(None)
+
+
+@pytest.mark.parametrize("pointer", ["site-xyz", "../current", "site-0123456789ab", ""])
+def test_a_bad_shadow_harms_nothing(
+    tmp_path: Path, two: tuple[Bundle, Bundle], pointer: str
+) -> None:
+    first, second = (publish(bundle, tmp_path) for bundle in two)
+    registry = Registry(tmp_path)
+    registry.promote(first)
+    registry.set_shadow(second)
+    registry.refresh()
+    with pytest.raises(BundleError):
+        registry.set_shadow(pointer)
+    assert registry.shadowed() == second
+    (tmp_path / "shadow").write_text(pointer)
+    assert registry.refresh() is False
+    assert registry.shadow() is None
+    assert registry.shadow_problem is not None
+    assert (registry.current().model_id, registry.problem) == (first, None)
+
+
+def test_a_damaged_shadow_harms_nothing(tmp_path: Path, two: tuple[Bundle, Bundle]) -> None:
+    first, second = (publish(bundle, tmp_path) for bundle in two)
+    registry = Registry(tmp_path)
+    registry.set_shadow(second)
+    array = tmp_path / "bundles" / second / "weights.npy"
+    array.write_bytes(array.read_bytes()[:-2])
+    registry.promote(first)
+    assert registry.current().model_id == first
+    assert registry.shadow() is None
+    assert "cut off or tampered" in str(registry.shadow_problem)
+
+
 def test_a_bad_new_model_leaves_the_old_one_serving(
     tmp_path: Path, two: tuple[Bundle, Bundle]
 ) -> None:
