@@ -105,7 +105,7 @@ def change_of(event: Event) -> CopyChange:
 
 def after(now: CopyNow, change: CopyChange) -> CopyNow:
     """The copy after one event; unchanged when the event comes too late to count."""
-    if not now.state.ours and not _overrides(now.state, change.state):
+    if not _counts(now.state, change.state):
         return now
     moved = change.state is not now.state
     held = change.state is CopyState.HELD
@@ -124,8 +124,14 @@ def after(now: CopyNow, change: CopyChange) -> CopyNow:
     )
 
 
-def _overrides(settled: CopyState, new: CopyState) -> bool:
-    return new is CopyState.DELIVERED and settled is not CopyState.DELIVERED
+def _counts(was: CopyState, new: CopyState) -> bool:
+    if was is CopyState.DELIVERED:
+        return False
+    if new is CopyState.DELIVERED:
+        return True
+    if new is CopyState.EXPIRED:  # retention may not have seen yet that a person released it
+        return was is CopyState.HELD
+    return was.ours
 
 
 def _next_attempt(change: CopyChange) -> int | None:

@@ -158,6 +158,16 @@ def test_time_orders_events_before_files_do(index: Index, journal: Path) -> None
     assert state_of(index, facts) == "released"
 
 
+def test_retention_does_not_undo_a_release(index: Index, journal: Path) -> None:
+    """A person releases in the very moment in which the keeper lets the copy expire."""
+    facts = make_facts()
+    write_journal(journal, WORKER, [message_line(facts)])
+    write_journal(journal, PERSON, [copy_event(facts, CopyState.RELEASED, at_ms=NOON_MS + 100)])
+    write_journal(journal, KEEPER, [copy_event(facts, CopyState.EXPIRED, at_ms=NOON_MS + 101)])
+    index.ingest(journal)
+    assert state_of(index, facts) == "released"
+
+
 def test_a_delivery_is_believed_after_a_deletion(index: Index, journal: Path) -> None:
     facts = queued(1)[0]
     write_journal(journal, WORKER, [message_line(facts)])
