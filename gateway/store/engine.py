@@ -56,6 +56,8 @@ class Database:
             mend.
         """
         database = cls(_parsed(url), tables, durable=durable, busy_timeout_s=busy_timeout_s)
+        if database.path is not None:
+            _make_private(database.path)
         try:
             with database._explained():
                 bring_up_to_date(database._engine, tables, _IMMEDIATE)
@@ -144,6 +146,15 @@ class Database:
         if "no such" in said or "does not exist" in said:
             return IndexUnavailableError(f"{name} is not whole ({said}); {self.tables.mend}")
         return IndexUnavailableError(f"{name} cannot be used: {said}")
+
+
+def _make_private(path: Path) -> None:
+    """A new file is for us alone: it has people's mail and passwords in it. SQLite's log follows.
+
+    What is wrong with the place, SQLite will say.
+    """
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def _parsed(url: str) -> URL:

@@ -16,6 +16,7 @@ from gateway.store.labels import Labels
 from gateway.store.leases import Leases
 from gateway.store.queries import Listings
 from gateway.store.schema import INDEX, ROWS, journal_offset, message
+from gateway.store.scored import ScoredMails
 from gateway.store.statements import slices
 from gateway.store.summary import Summary
 from gateway.store.tailing import Tail
@@ -65,6 +66,7 @@ class Index:
         self.summary = Summary(database)
         self.leases = Leases(database, node)
         self.labels = Labels(database)
+        self.scored = ScoredMails(database)
 
     @classmethod
     def open(cls, url: str, *, node: str, busy_timeout_s: float = 5.0) -> Self:

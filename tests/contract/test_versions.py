@@ -1,6 +1,7 @@
 """Schema versions: made at once, migrated when older, refused when newer, plain words always."""
 
 import contextlib
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -215,6 +216,18 @@ def test_a_database_that_vanished_is_named(tmp_path: Path) -> None:
     with pytest.raises(IndexUnavailableError, match=r"gone.*schwamm reindex"):
         index.listings.counts()
     index.close()
+
+
+def test_nobody_else_may_read_it(sqlite_url: str, tmp_path: Path) -> None:
+    old = os.umask(0o000)
+    try:
+        index = Index.open(sqlite_url, node="n1")
+        index.leases.give_back_all("k")
+    finally:
+        os.umask(old)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("index.db*")}
+    index.close()
+    assert modes == {"index.db": 0o600, "index.db-wal": 0o600, "index.db-shm": 0o600}
 
 
 def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
