@@ -196,6 +196,7 @@ class Keeper:
                 await self._queue.abort()
                 delivering.cancel()
             await pool.close()
+            pool.abort()
             index.close()
 
     def _on_next_hop(self, hop: NextHop, up: bool, reason: str) -> None:

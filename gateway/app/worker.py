@@ -128,6 +128,7 @@ async def run_worker(settings: Settings) -> None:
     await life.run()
     await life.beat_while(server.drain(settings.smtp.drain_timeout_s))
     await pool.close()
+    pool.abort()
     for check in lists:
         await check.aclose()
     await resolver.aclose()

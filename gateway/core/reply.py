@@ -46,3 +46,4 @@ REFUSED_BY_POLICY = Reply(code=550, enhanced="5.7.1", text="Message refused by p
 REFUSED_BY_NEXT_HOP = Reply(code=550, enhanced="5.0.0", text="Message refused")
 NO_RELAY = Reply(code=550, enhanced="5.7.1", text="Relaying denied")
 MAIL_LOOP = Reply(code=554, enhanced="5.4.6", text="Mail loop: too many Received fields")
+HEADER_TOO_LARGE = Reply(code=554, enhanced="5.6.0", text="Header section too large")

@@ -18,7 +18,7 @@ from gateway.core.errors import SmtpError, StorageError
 from gateway.core.handoff import CopyReply
 from gateway.core.mail import Mail
 from gateway.core.record import Copy, CopyState, Event, HoldReason, MessageFacts
-from gateway.core.reply import MAIL_LOOP, REFUSED_BY_POLICY, Reply
+from gateway.core.reply import HEADER_TOO_LARGE, MAIL_LOOP, REFUSED_BY_POLICY, Reply
 from gateway.core.routing import Domain, Generation
 from gateway.core.verdict import Action, Verdict, VerdictClass
 from gateway.pipeline.policy import actions
@@ -29,6 +29,7 @@ from gateway.store.codec import message_event
 
 _log = structlog.get_logger()
 _DAY_MS = 86_400_000
+_MAX_HEADER_BYTES = 1024 * 1024  # honest mail stays below 100 kB
 
 
 class Scanner(Protocol):
@@ -113,6 +114,8 @@ class Intake:
         Raises:
             SmtpError: with the 4xx that the client hears; nothing is ours then.
         """
+        if _endless_header(mail):
+            return HEADER_TOO_LARGE.with_id(mail.id)
         if self.strikes.is_dangerous(mail.sha256):
             scan = Scan(verdict=None, subject="", from_header="", message_id="")
         else:
@@ -247,6 +250,13 @@ class Intake:
             recipients=[copy.recipient for copy in facts.copies],
             subject=facts.subject,
         )
+
+
+def _endless_header(mail: Mail) -> bool:
+    """Whether the header section has no end within the cap: every later step is linear in it."""
+    if mail.size_bytes <= _MAX_HEADER_BYTES:
+        return False
+    return mail.content.find(b"\r\n\r\n", 0, _MAX_HEADER_BYTES) < 0
 
 
 def _copy(key: str, spelling: str, domain: Domain, action: Action) -> Copy:

@@ -115,6 +115,16 @@ def test_strangers_are_not_relayed_for(gateway: Gateway) -> None:
     assert send(gateway, HAM, "somebody%elsewhere.example@trial.example")[0] in {550, 553}
 
 
+def test_a_header_without_end_is_refused_and_an_honest_large_one_is_not(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    endless = HAM.replace(b"Subject:", b"X-Fill: " + b"x" * 900 + b"\r\nSubject:", 1)
+    filler = (b"X-Fill: " + b"x" * 900 + b"\r\n") * 1200
+    assert send(gateway, filler + HAM, "bert@trial.example")[0] == 554
+    assert send(gateway, endless + b"body\r\n" * 200_000, "bert@trial.example")[0] == 250
+    assert len(maildir(tmp_path / "mail")) == 1
+
+
 def test_some_recipients_of_one_mail(gateway: Gateway, tmp_path: Path) -> None:
     gateway.run(
         *("domain", "add", "strict.example", "--next-hop", f"maildir:{tmp_path}/strict"),
