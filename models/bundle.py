@@ -24,7 +24,7 @@ from models.calibration import points
 from models.classifier import PUBLISHED_UNIT, Classifier, ContentScore, NaiveBayes
 from models.counts import Counts
 from models.explain import explain
-from models.features import LEXICAL, SPACE, Features, extract
+from models.features import LEXICAL, SPACE, Features, extract, extract_end
 from models.manifest import MAX_MANIFEST_BYTES, BundleError, Manifest
 from models.message import ParsedMail
 
@@ -111,8 +111,15 @@ class Bundle:
         )
 
     def score(self, mail: ParsedMail, raw: bytes, words: int = 0) -> ContentScore:
-        """Score a scanned message; ``raw`` are the bytes it was scanned from."""
-        return self.score_features(extract(mail, raw), words)
+        """Score a scanned message; ``raw`` are the bytes it was scanned from.
+
+        A long message is what the worse of two views says: the whole, or header and end.
+        """
+        features, end = extract(mail, raw), extract_end(mail, raw)
+        if end is not None:
+            whole = self.classifier.parts(features).log_odds
+            features = end if self.classifier.parts(end).log_odds > whole else features
+        return self.score_features(features, words)
 
     def points(self, score: ContentScore) -> float:
         """Return what a score of this model is worth, within its cap."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from models import features_fields as fields
 from models.features_spelling import Fact, Spelling
 from models.features_stored import Indices, pack, unpack
-from models.message import Header, ParsedMail
+from models.message import Header, Link, ParsedMail, Part
 from models.tokens import (
     ATOM,
     WORD,
@@ -51,6 +51,9 @@ _MAX_URL_CHARS: Final = 160
 _MAX_PARTS: Final = 20
 _HEAD_CHARS: Final = 8_000
 _TAIL_CHARS: Final = 4_000
+_LONG_CHARS: Final = _HEAD_CHARS + _TAIL_CHARS
+_END_CHARS: Final = 1_500
+_MAX_END_LINKS: Final = 15
 _VIEW_HEADER_BYTES: Final = 1_500
 _VIEW_BODY_BYTES: Final = 1_000
 _VIEW_TAIL_BYTES: Final = 300
@@ -107,10 +110,29 @@ class Features:
 
 def extract(mail: ParsedMail, raw: bytes) -> Features:
     """Take the features of a message; ``raw`` are the bytes that ``mail`` was scanned from."""
+    text = mail.text
+    if len(text) > _LONG_CHARS:
+        text = text[:_HEAD_CHARS] + "\n" + text[-_TAIL_CHARS:]
+    return _extract(mail, text, mail.links[:_MAX_LINKS], _view_body(raw))
+
+
+def extract_end(mail: ParsedMail, raw: bytes) -> Features | None:
+    """Take the features of a long message as if only its header and its end were there.
+
+    Many harmless words in front would outvote a short advertisement behind them. None for a
+    message so short that `extract` sees all of it.
+    """
+    if len(mail.text) <= _LONG_CHARS:
+        return None
+    end = raw[-_VIEW_BODY_BYTES:].replace(b"\r\n", b"\n")
+    return _extract(mail, mail.text[-_END_CHARS:], mail.links[-_MAX_END_LINKS:], end)
+
+
+def _extract(mail: ParsedMail, text: str, links: Sequence[Link], body: bytes) -> Features:
     evidence = [header for header in mail.headers[:200] if fields.is_evidence(header.key)]
     evidence = _without_long_trace(evidence[:_MAX_FIELDS])
-    facts = (*_header_facts(evidence), *_part_facts(mail), *_link_facts(mail))
-    words = split(list(_word_segments(evidence, mail)), WORD, _MAX_WORD_BYTES)
+    facts = (*_header_facts(evidence), *_part_facts(mail), *_link_facts(links))
+    words = split(list(_word_segments(evidence, mail.parts, links, text)), WORD, _MAX_WORD_BYTES)
     atoms = split(list(_atom_segments(evidence)), ATOM, _MAX_ATOM_BYTES)
     pairs = words.pairs(_PAIR_WINDOW)
     spellable = np.concatenate(
@@ -121,7 +143,8 @@ def extract(mail: ParsedMail, raw: bytes) -> Features:
             *(_folded(group.hashes, LEXICAL) for group in pairs),
         ]
     )
-    grams = byte_grams(raw_view(evidence, raw)) >> np.uint32(32 - ZONE_BITS)
+    view = _view_header(evidence) + b"\n\n" + body
+    grams = byte_grams(view) >> np.uint32(32 - ZONE_BITS)
     indices = np.concatenate([sorted_unique(spellable), sorted_unique(grams + np.uint32(WORDS))])
     return Features(indices, Spelling(spellable, facts, (words, atoms), pairs))
 
@@ -130,11 +153,8 @@ def _folded(hashes: Hashes, zone: int) -> Indices:
     return (hashes >> np.uint64(64 - ZONE_BITS)).astype(np.uint32) + np.uint32(zone)
 
 
-def raw_view(evidence: Iterable[Header], raw: bytes) -> bytes:
-    """Return the bytes that byte patterns are taken from: header fields that are evidence, body.
-
-    The first bytes of the body as they came, and the last ones of a longer message.
-    """
+def _view_header(evidence: Iterable[Header]) -> bytes:
+    """Return the first bytes of the fields that are evidence, without dates."""
     lines = []
     for header in evidence:
         value = header.raw[:_MAX_FIELD_BYTES]
@@ -143,12 +163,16 @@ def raw_view(evidence: Iterable[Header], raw: bytes) -> bytes:
         elif header.key == "received":
             value = value.rpartition(b";")[0] or value
         lines.append(header.name.encode("ascii", "replace") + b": " + value)
-    head = b"\n".join(lines)[:_VIEW_HEADER_BYTES]
+    return b"\n".join(lines)[:_VIEW_HEADER_BYTES]
+
+
+def _view_body(raw: bytes) -> bytes:
+    """Return the first bytes of the body as they came, and the last ones of a longer message."""
     start = _body_start(raw)
     body = raw[start : start + _VIEW_BODY_BYTES].replace(b"\r\n", b"\n")
     if len(raw) > start + _VIEW_BODY_BYTES + _VIEW_TAIL_BYTES:
         body += b"\n" + raw[-_VIEW_TAIL_BYTES:].replace(b"\r\n", b"\n")
-    return head + b"\n\n" + body
+    return body
 
 
 def _body_start(raw: bytes) -> int:
@@ -169,17 +193,16 @@ def _without_long_trace(evidence: list[Header]) -> list[Header]:
     return [header for header in evidence if id(header) not in dropped]
 
 
-def _word_segments(evidence: list[Header], mail: ParsedMail) -> Iterable[Segment]:
+def _word_segments(
+    evidence: list[Header], parts: Sequence[Part], links: Sequence[Link], text: str
+) -> Iterable[Segment]:
     for header in evidence:
         yield Segment.of(header.key, _words_of(header))
-    for link in mail.links[:_MAX_LINKS]:
+    for link in links:
         yield Segment.of("url", link.url[:_MAX_URL_CHARS].lower().encode("utf-8", "replace"))
-    for part in mail.parts[:_MAX_PARTS]:
+    for part in parts[:_MAX_PARTS]:
         if part.filename:
             yield Segment.of("file", part.filename[:100].lower().encode("utf-8", "replace"))
-    text = mail.text
-    if len(text) > _HEAD_CHARS + _TAIL_CHARS:
-        text = text[:_HEAD_CHARS] + "\n" + text[-_TAIL_CHARS:]
     yield Segment.of("", text.lower().encode("utf-8", "replace"))
 
 
@@ -245,8 +268,8 @@ def _part_facts(mail: ParsedMail) -> Iterable[Fact]:
             yield "html", f"{name} {min(count.bit_length(), 8)}"
 
 
-def _link_facts(mail: ParsedMail) -> Iterable[Fact]:
-    for link in mail.links[:_MAX_LINKS]:
+def _link_facts(links: Sequence[Link]) -> Iterable[Fact]:
+    for link in links:
         scheme, found, rest = link.url[:_MAX_URL_CHARS].lower().partition("://")
         if not found:
             yield "scheme", scheme.partition(":")[0][:10]

@@ -49,8 +49,8 @@ RECENT_SHARE: Final = 2
 """Every second older message is seen a second time in recent dress, every fourth German one."""
 MAX_TEXT_CHARS: Final = 20_000
 HAM_POINTS_AT: Final = -2.0
-NO_POINTS_AT: Final = -0.3
-FULL_POINTS_AT: Final = 1.0
+NO_POINTS_AT: Final = -1.1
+FULL_POINTS_AT: Final = 0.3
 """Log odds between which the baseline's points rise: low, for it is cautious about foreign mail."""
 MAX_BYTES: Final = 8 * 1000 * 1000
 

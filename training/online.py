@@ -26,7 +26,7 @@ from models.classifier import (
 )
 from models.counts import Counts
 from models.explain import explain
-from models.features import Features, extract
+from models.features import Features, extract, extract_end
 from models.message import scan
 
 _REMEMBERED: Final = 64
@@ -61,7 +61,7 @@ class OnlineFilter:
             self._start_from(bundle)
         naive = NaiveBayes(self.counts, self.parameters)
         self.classifier = Classifier(naive, self.second.weights, LEARNING_UNIT)
-        self._recent: OrderedDict[bytes, Features] = OrderedDict()
+        self._recent: OrderedDict[bytes, tuple[Features, Features | None]] = OrderedDict()
 
     def _start_from(self, bundle: Bundle) -> None:
         self.second.weights[:] = bundle.weights.astype(np.int32) * _FINER
@@ -75,23 +75,34 @@ class OnlineFilter:
 
     def features(self, raw: bytes) -> Features:
         """Extract features, remembering those of the last few messages."""
+        return self._views(raw)[0]
+
+    def _views(self, raw: bytes) -> tuple[Features, Features | None]:
         found = self._recent.get(raw)
         if found is not None:
             return found
-        found = extract(scan(raw), raw)
+        mail = scan(raw)
+        found = extract(mail, raw), extract_end(mail, raw)
         if len(raw) <= _REMEMBERED_BYTES:
             self._recent[raw] = found
             if len(self._recent) > _REMEMBERED:
                 self._recent.popitem(last=False)
         return found
 
+    def _worse_view(self, raw: bytes) -> Features:
+        """Return the view of a long message that looks more like spam, as when it is served."""
+        whole, end = self._views(raw)
+        if end is None or self.log_odds(end) <= self.log_odds(whole):
+            return whole
+        return end
+
     def classify(self, raw: bytes) -> float:
         """Return the spam probability; its order is that of the log odds to the last bit."""
-        return self.calibration.probability(self.log_odds(self.features(raw)))
+        return self.calibration.probability(self.log_odds(self._worse_view(raw)))
 
     def score(self, raw: bytes, words: int = 0) -> ContentScore:
         """Score a message with everything there is to say about it."""
-        features = self.features(raw)
+        features = self._worse_view(raw)
         parts = self.classifier.parts(features)
         return ContentScore(
             probability=self.calibration.probability(parts.log_odds),

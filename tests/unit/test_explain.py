@@ -7,6 +7,7 @@ import pytest
 from models.bundle import Bundle
 from models.explain import explain
 from models.features import Features, extract
+from models.manifest import Manifest
 from models.message import scan
 from models.registry import baseline_directory
 from training.online import OnlineFilter
@@ -72,3 +73,22 @@ def test_the_baseline_names_words_of_real_mail(mail_data: Path) -> None:
         score = bundle.score(scan(raw), raw, words=6)
         assert 1 <= len(score.words) <= 12
         assert (score.probability > 0.5) == (label == "spam")
+
+
+@pytest.mark.parametrize("last_part", [False, True])
+def test_spam_behind_harmless_text_is_still_seen(learner: OnlineFilter, last_part: bool) -> None:
+    bundle = learner.publishable(Manifest(origin="site", ham_messages=0, spam_messages=0))
+    head, _, body = (SPAM % 3).partition(b"\n\n")
+    harmless = b"the minutes of our meeting are attached\n" * 1700
+    assert len(harmless) > 64 * 1024
+    raw = head + b"\n\n" + harmless + body
+    if last_part:
+        part = b"--x\nContent-Type: text/plain\n\n"
+        mime = b"\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=x\n\n"
+        raw = head + mime + part + harmless + part + body * 20 + b"--x--\n"
+    hidden = bundle.score(scan(raw), raw, words=12)
+    whole = bundle.score_features(extract(scan(raw), raw))
+    assert hidden.log_odds > whole.log_odds
+    assert hidden.probability > 0.5
+    assert "watches" in " ".join(word.word for word in hidden.words)
+    assert learner.classify(raw) > 0.5

@@ -17,6 +17,7 @@ from models.features import (
     ZONE_BITS,
     Features,
     extract,
+    extract_end,
 )
 from models.features_fields import is_evidence
 from models.features_stored import StoredFeaturesError, pack, unpack
@@ -183,6 +184,18 @@ def test_the_end_of_a_long_message_is_seen() -> None:
     assert len(filler) > 128 * 1024
     words = spelled(MAIL + filler + b"\nultracheap watches\n")
     assert {"ultracheap", "watches", "ultracheap watches"} <= words
+
+
+def test_a_long_message_has_a_second_view_of_header_and_end() -> None:
+    assert extract_end(scan(MAIL), MAIL) is None
+    filler = b"".join(b"harmless%d words here\n" % number for number in range(8000))
+    raw = MAIL + filler + b"\nultracheap watches at https://last.example.com/\n"
+    end = extract_end(scan(raw), raw)
+    assert end is not None
+    assert end.spelling is not None
+    words = {end.spelling.spell(place) for place in range(len(end.spelling.indices))}
+    assert {"ultracheap", "from:anna", "host:last.example.com"} <= words
+    assert not {"visit", "harmless5"} & words
 
 
 def test_features_are_sorted_unique_and_inside_the_space(mail_data: Path) -> None:
