@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +52,7 @@ def explain(features: Features, classifier: Classifier, n: int) -> tuple[WordWei
 
 
 def _strongest(
-    spelling: Spelling, weights: npt.NDArray[np.float64], n: int
+    spelling: Spelling, weights: npt.NDArray[np.floating[Any]], n: int
 ) -> list[tuple[str, float]]:
     """Return the ``n`` different words with the lowest weights below zero, lowest first."""
     last = min(_LOOKED_AT_PER_WORD * n, len(weights)) - 1

@@ -23,7 +23,7 @@ def to_gaps(indices: Indices) -> npt.NDArray[np.uint16]:
     """Write sorted indices as gaps of two bytes; a larger gap is a run of escapes before it."""
     gaps = np.diff(indices.astype(np.int64), prepend=0)
     escapes, rest = np.divmod(gaps, _ESCAPE)
-    out = np.full(int(escapes.sum()) + len(gaps), _ESCAPE, "<u2")
+    out: npt.NDArray[np.uint16] = np.full(int(escapes.sum()) + len(gaps), _ESCAPE, "<u2")
     out[np.cumsum(escapes + 1) - 1] = rest
     return out
 
@@ -31,12 +31,13 @@ def to_gaps(indices: Indices) -> npt.NDArray[np.uint16]:
 def from_gaps(units: npt.NDArray[np.uint16], space: int) -> Indices:
     """Read what `to_gaps` wrote. Raises StoredFeaturesError unless sorted and below ``space``."""
     wide = units.astype(np.int64)
-    values = np.cumsum(wide)[wide != _ESCAPE]
+    values: npt.NDArray[np.int64] = np.cumsum(wide)[wide != _ESCAPE]
     if len(wide) and wide[-1] == _ESCAPE:
         raise StoredFeaturesError("stored features end inside a gap")
     if len(values) and (values[-1] >= space or np.any(np.diff(values) <= 0)):
         raise StoredFeaturesError("stored features lie outside the feature space")
-    return values.astype(np.uint32)
+    indices: Indices = values.astype(np.uint32)
+    return indices
 
 
 def pack(spec: str, indices: Indices) -> bytes:
