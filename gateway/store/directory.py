@@ -72,6 +72,7 @@ class Directory:
         Raises:
             IndexUnavailableError: locked, corrupt, unreachable, or of a newer schema; with the
             mend.
+            DirectoryError: the database is new and empty, but somebody is being served.
             StorageError: the snapshot cannot be written.
         """
         database = Database.open(url, DIRECTORY, durable=True)
@@ -192,9 +193,7 @@ class Directory:
             yield connection
             detail = {"domains": len(_domains(connection))}
             write_audit(connection, now_ms, by, what, subject, customer=customer, detail=detail)
-            number = connection.execute(select(func.max(config_generation.c.number))).scalar() or 0
-            row = {"number": number + 1, "created_at_ms": now_ms, "person": by}
-            connection.execute(insert(config_generation), row)
+            self._add_generation(connection, by)
 
     def _published(self) -> Generation:
         generation = self.generation()
@@ -203,12 +202,36 @@ class Directory:
 
     def _publish_if_missing(self) -> None:
         generation = self.generation()
-        try:
-            if generations.load_current(self._snapshots) == generation:
-                return
-        except ConfigError:
-            pass  # missing or damaged: this is the mend
+        standing = generations.numbers(self._snapshots)
+        if generation.number == 0 and any(standing):
+            raise DirectoryError(
+                f"the directory database is new and empty, while {self._snapshots} still serves "
+                f"generation {standing[-1]}; bring the database back with: schwamm restore FILE"
+            )
+        if _loaded(self._snapshots) == generation:
+            return
+        if _loaded(self._snapshots, generation.number) not in {None, generation}:
+            # An older database was brought back: what its number once meant, it keeps meaning.
+            with self._database.write() as connection:
+                self._add_generation(connection, "restore")
+            generation = self.generation()
         generations.publish(self._snapshots, generation)
+
+    def _add_generation(self, connection: Connection, by: str) -> None:
+        newest = connection.execute(select(func.max(config_generation.c.number))).scalar() or 0
+        number = max(newest, *generations.numbers(self._snapshots), 0) + 1
+        row = {"number": number, "created_at_ms": self._clock.now_ms(), "person": by}
+        connection.execute(insert(config_generation), row)
+
+
+def _loaded(snapshots: Path, number: int | None = None) -> Generation | None:
+    """A snapshot, or the one in force; None when there is none to serve from."""
+    try:
+        if number is None:
+            return generations.load_current(snapshots)
+        return generations.load(snapshots, number)
+    except ConfigError:
+        return None
 
 
 def _generation(connection: Connection) -> Generation:

@@ -163,6 +163,35 @@ def test_opening_mends_the_snapshot(
     assert generations.load_current(snapshots) == acme.generation()
 
 
+def test_an_empty_database_never_stops_serving(
+    tmp_path: Path, acme: Directory, snapshots: Path
+) -> None:
+    """Somebody removed directory.db: refusing everybody's mail for good is not the answer."""
+    acme.add_domain(domain(), by="root")
+    with pytest.raises(DirectoryError, match="generation 2; bring the database back"):
+        Directory.open(f"sqlite:///{tmp_path / 'empty.db'}", snapshots=snapshots, clock=FakeClock())
+    assert generations.load_current(snapshots).domains[0].name == "example.org"
+
+
+def test_an_older_database_that_was_brought_back_is_served_under_a_new_number(
+    database_url: str, acme: Directory, snapshots: Path
+) -> None:
+    acme.add_domain(domain(), by="root")
+    with acme._database.write() as connection:  # the backup was made when nobody was served yet
+        for table in ("next_hop", "domain_alias", "domain"):
+            connection.execute(text(f"DELETE FROM {table}"))
+    clock = FakeClock()
+    restored = Directory.open(database_url, snapshots=snapshots, clock=clock)
+    assert generations.load_current(snapshots).number == 3
+    assert generations.load_current(snapshots).domains == ()
+    assert generations.load(snapshots, 2).domains[0].name == "example.org"
+    with acme._database.write() as connection:
+        connection.execute(text("DELETE FROM config_generation WHERE number > 1"))
+    restored.add_domain(domain(), by="root")
+    assert generations.load_current(snapshots).number == 4
+    restored.close()
+
+
 def test_a_snapshot_that_cannot_be_written_is_said_and_made_up_for(
     database_url: str, acme: Directory, snapshots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,9 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,6 +135,21 @@ def test_a_migration_that_fails_changes_nothing(database_url: str, tmp_path: Pat
     assert stored(index._database, INDEX) == "0001"
     assert index.listings.counts() == {}
     index.close()
+
+
+def test_processes_that_start_together_make_the_tables_once(database_url: str) -> None:
+    barrier = threading.Barrier(6)
+
+    def start(number: int) -> str:
+        tables = (INDEX, DIRECTORY)[number % 2]
+        barrier.wait(30)
+        database = Database.open(database_url, tables, busy_timeout_s=30)
+        version = stored(database, tables)
+        database.close()
+        return version
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(start, range(6))) == ["0001"] * 6
 
 
 def test_both_table_sets_live_in_one_database(database_url: str) -> None:
