@@ -31,6 +31,7 @@ from training.baseline_sources import (
     SPAMASSASSIN,
     Dresser,
     RecentDresser,
+    SourceMessage,
     bare,
     read_source,
     split_header,
@@ -65,9 +66,28 @@ class Gathered:
 
 def gather(corpus: Path, progress: Progress, seed: int) -> list[Gathered]:
     """Read the archives and extract features."""
-    english = read_source(corpus, SPAMASSASSIN)
-    recent = read_source(corpus, RECENT_SPAM)
-    german = read_source(corpus, GERMAN)
+    raws = lessons(
+        read_source(corpus, SPAMASSASSIN),
+        read_source(corpus, RECENT_SPAM),
+        read_source(corpus, GERMAN),
+        seed,
+    )
+    task = progress.add_task("features", total=len(raws))
+    gathered = []
+    for path, raw, is_spam in raws:
+        stored = extract(scan(raw), raw).to_bytes()
+        gathered.append(Gathered(example=Example(stored=stored, is_spam=is_spam), group=path))
+        progress.advance(task)
+    return gathered
+
+
+def lessons(
+    english: Sequence[SourceMessage],
+    recent: Sequence[SourceMessage],
+    german: Sequence[SourceMessage],
+    seed: int,
+) -> list[tuple[str, bytes, bool]]:
+    """Return what is learned from the three sources: the text's name, a message, spam or not."""
     raws = [(message.path, message.raw, message.is_spam) for message in (*english, *recent)]
     in_old = Dresser([message.raw for message in english if not message.is_spam], seed)
     in_new = RecentDresser([message.raw for message in recent], seed)
@@ -81,13 +101,7 @@ def gather(corpus: Path, progress: Progress, seed: int) -> list[Gathered]:
         if place % (2 * RECENT_SHARE) == 0:
             header = split_header(english[place % len(english)].raw)[0]
             raws.append((message.path, in_new.dress(header, message.raw), message.is_spam))
-    task = progress.add_task("features", total=len(raws))
-    gathered = []
-    for path, raw, is_spam in raws:
-        stored = extract(scan(raw), raw).to_bytes()
-        gathered.append(Gathered(example=Example(stored=stored, is_spam=is_spam), group=path))
-        progress.advance(task)
-    return gathered
+    return raws
 
 
 def pruned(learner: OnlineFilter, examples: Iterable[Example]) -> OnlineFilter:

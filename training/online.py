@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -31,13 +31,20 @@ from models.message import scan
 
 _REMEMBERED: Final = 64
 _REMEMBERED_BYTES: Final = 256 * 1024
-START_WEIGHTS: Final = 0.7
-START_ENERGY: Final = 0.1
-START_COUNTS_DIVISOR: Final = 5
-"""How much of the shipped model's weights, caution and counts a site starts with; measured in
-``docs/classifier.md``."""
 _FINER: Final = round(PUBLISHED_UNIT / LEARNING_UNIT)
 _INT16: Final = np.iinfo(np.int16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartShare:
+    """How much of the shipped model's weights, caution and counts a learner starts with.
+
+    Measured in ``docs/classifier.md``: all of it would take a site's own mail too long to outweigh.
+    """
+
+    weights: float = 0.7
+    energy: float = 0.1
+    counts_divisor: int = 5
 
 
 class OnlineFilter:
@@ -49,7 +56,10 @@ class OnlineFilter:
     """
 
     def __init__(
-        self, bundle: Bundle | None = None, parameters: ScoreParameters | None = None
+        self,
+        bundle: Bundle | None = None,
+        parameters: ScoreParameters | None = None,
+        start: StartShare | None = None,
     ) -> None:
         if bundle is not None:
             parameters = parameters or bundle.manifest.parameters
@@ -58,20 +68,20 @@ class OnlineFilter:
         self.counts = Counts()
         self.calibration = Calibration()
         if bundle is not None:
-            self._start_from(bundle)
+            self._start_from(bundle, start or StartShare())
         naive = NaiveBayes(self.counts, self.parameters)
         self.classifier = Classifier(naive, self.second.weights, LEARNING_UNIT)
         self._recent: OrderedDict[bytes, tuple[Features, Features | None]] = OrderedDict()
 
-    def _start_from(self, bundle: Bundle) -> None:
+    def _start_from(self, bundle: Bundle, start: StartShare) -> None:
         self.second.weights[:] = bundle.weights.astype(np.int32) * _FINER
         self.second.energy[:] = bundle.energy
         if bundle.origin != "baseline":
             self.counts = bundle.counts.copy()
             return
-        self.counts = bundle.counts.thinned(START_COUNTS_DIVISOR)
-        self.second.weights[:] = np.rint(self.second.weights * START_WEIGHTS).astype(np.int32)
-        self.second.energy *= np.float32(START_ENERGY)
+        self.counts = bundle.counts.thinned(start.counts_divisor)
+        self.second.weights[:] = np.rint(self.second.weights * start.weights).astype(np.int32)
+        self.second.energy *= np.float32(start.energy)
 
     def features(self, raw: bytes) -> Features:
         """Extract features, remembering those of the last few messages."""
