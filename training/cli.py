@@ -238,6 +238,30 @@ def model_rollback(*, config: Path | None) -> None:
     run_rollback(config=config)
 
 
+@model.command("shadow")
+@click.argument("name", metavar="NAME|none")
+@_CONFIG
+def model_shadow(*, name: str, config: Path | None) -> None:
+    """Let a model score beside the serving one without deciding anything."""
+    from training.cli_shadow import run_shadow  # noqa: PLC0415
+
+    run_shadow(name, config=config)
+
+
+@model.command("compare")
+@click.argument("name", required=False)
+@click.option(
+    "--days", type=click.IntRange(1, 366), default=7, show_default=True, help="How far to look."
+)
+@_CONFIG
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def model_compare(*, name: str | None, days: int, config: Path | None, as_json: bool) -> None:
+    """Compare the watched model with the serving one on the mail both have scored."""
+    from training.cli_shadow import run_compare  # noqa: PLC0415
+
+    run_compare(name, days=days, config=config, as_json=as_json)
+
+
 def _from_parent(ctx: click.Context, key: str) -> object:
     """Return what the gateway's command line handed down, or None when run without it."""
     return ctx.obj.get(key) if isinstance(ctx.obj, dict) else None

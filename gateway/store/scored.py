@@ -64,7 +64,7 @@ class ScoredMails:
             query = select(message.c.id, message.c.received_at_ms, message.c.facts)
             with self._database.read() as connection:
                 rows = connection.execute(query.where(message.c.id.in_(ids))).all()
-            yield from _scored(rows)
+            yield from _scored((row.id, row.received_at_ms, row.facts) for row in rows)
 
 
 def _of_a_day(
@@ -79,7 +79,7 @@ def _of_a_day(
         below = int(most / number * 16**_DIGITS)
         query = query.where(message.c.sha256 < f"{below:0{_DIGITS}x}")
     rows = connection.execution_options(yield_per=_AT_ONCE).execute(query.order_by(message.c.id))
-    yield from _scored(row.tuple() for row in rows)
+    yield from _scored((row.id, row.received_at_ms, row.facts) for row in rows)
 
 
 def _scored(rows: Iterable[tuple[str, int, str]]) -> Iterator[ScoredMail]:
