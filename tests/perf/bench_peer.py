@@ -84,7 +84,8 @@ def _prepare_namespaces() -> None:
 def _measure(scratch: Path, *, quick: bool) -> dict[str, Any]:
     say = Console(stderr=True).print
     say("mail, signatures and their DNS ...")
-    mail = prepare(of_five_kb(read_mail(corpora(scratch)), 400 if quick else 1000), NETWORK)
+    lesson = of_five_kb(read_mail(corpora(scratch)), 2000)  # Rspamd wants 200 of each kind
+    mail = prepare(lesson[: 400 if quick else 1000], NETWORK)
     write_mails(scratch / "mails", mail.mails)
     (scratch / "zone.json").write_text(json.dumps(mail.zone))
     with contextlib.ExitStack() as stack:
@@ -104,7 +105,7 @@ def _measure(scratch: Path, *, quick: bool) -> dict[str, Any]:
         )
         theirs = stack.enter_context(running_peer(scratch / "peer", sinks[1].hello["port"]))
         say("training the peer's Bayes with the same mail ...")
-        theirs.learn(mail.mails)
+        theirs.learn(lesson)
         say("waiting until Rspamd has compiled its rules ...")
         theirs.wait_quiet(300)
         benches = {
@@ -157,8 +158,12 @@ def _result(
             "delivered": bench.sink.ask()["messages"],
             "held": held,
             "idle_cores": round(bench.idle_cores(), 4),
-            "memory_mb": {"rss": round(memory.rss / 1e6, 1), "pss": round(memory.pss / 1e6, 1)},
+            "memory_mb": {"rss": _mb(memory.rss), "pss": _mb(memory.pss)},
             "processes": len(bench.side.pids()),
+            "memory_mb_by_program": {
+                program: {"rss": _mb(one.rss), "pss": _mb(one.pss)}
+                for program, one in bench.side.memory_by_role().items()
+            },
         }
     return {
         "machine": machine(),
@@ -175,6 +180,10 @@ def _result(
         "dns_queries": next(iter(benches.values())).dns.ask(),
         "sides": sides,
     }
+
+
+def _mb(octets: int) -> float:
+    return round(octets / 1e6, 1)
 
 
 def _versions() -> dict[str, str]:

@@ -30,6 +30,9 @@ class Side(Protocol):
     def wait_idle(self, messages: int) -> None:
         """Until it has settled ``messages`` in all since it was started, and its queue is empty."""
 
+    def memory_by_role(self) -> dict[str, Memory]:
+        """Resident memory of each kind of process."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.fakes.gateway import free_port, wait_until
-from tests.perf.processes import cpu_s, family
+from tests.perf.processes import Memory, cpu_s, family, memory
 from tests.perf.real_mail import RealMail
 
 PACKAGES = {"postfix": "postfix", "rspamd": "rspamd", "redis-server": "redis-server"}
@@ -75,10 +75,12 @@ class PostfixRspamd:
     def pids(self) -> list[int]:
         return family([self._master, *(child.pid for child in self._children)])
 
-    def pids_by_program(self) -> dict[str, list[int]]:
+    def memory_by_role(self) -> dict[str, Memory]:
         names = ("redis", "rspamd")
-        found = {name: family([one.pid]) for name, one in zip(names, self._children, strict=True)}
-        return {"postfix": family([self._master]), **found}
+        found = {
+            name: memory(family([one.pid])) for name, one in zip(names, self._children, strict=True)
+        }
+        return {"postfix": memory(family([self._master])), **found}
 
     def wait_idle(self, messages: int) -> None:
         """Postfix has nothing left to move (held mail stays), and nobody computes any more."""
