@@ -5,6 +5,7 @@ Customers, domains, people, lists and thresholds per domain live in the database
 
 import difflib
 import hashlib
+import ipaddress
 import os
 import socket
 import tomllib
@@ -27,7 +28,17 @@ _PREFIX = "SCHWAMM_"
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0)]
+
+
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        ipaddress.ip_network(text)  # a ValueError says what is wrong, e.g. host bits set
+    return texts
+
+
+NetworkNames = Annotated[tuple[str, ...], AfterValidator(_networks)]
 
 
 class _Section(BaseModel):
@@ -60,6 +71,15 @@ class SmtpSettings(_Section):
     spill_bytes: Positive = 1024 * 1024  # above it a message goes to a temporary file
     max_recipients: Positive = 100
     max_connections: Positive = 1000  # per worker
+    # Per IPv4 /24 and IPv6 /64, all workers together; 0: no limit
+    connections_per_network: NotNegative = 100
+    connection_rate_per_min: NotNegative = 600
+    message_rate_per_min: NotNegative = 1200
+    unknown_rate_per_min: NotNegative = 60  # recipients that do not exist
+    unlimited_networks: NetworkNames = ("127.0.0.0/8", "::1/128")
+    proxy_networks: NetworkNames = ()  # whose connections begin with a PROXY header
+    greet_delay_s: Annotated[float, Field(ge=0, le=30)] = 1.0  # who talks before it is refused
+    unknown_delay_s: Annotated[float, Field(ge=0, le=30)] = 5.0  # longest pause before a refusal
     max_errors: Positive = 20  # per connection
     command_timeout_s: Seconds = 300  # RFC 5321 §4.5.3.2.7
     data_timeout_s: Seconds = 600  # the whole of DATA
@@ -144,6 +164,12 @@ class ModelSettings(_Section):
     words: Annotated[int, Field(ge=0, le=50)] = 10
 
 
+class TrainingSettings(_Section):
+    """What training may learn from."""
+
+    labels_per_person_and_day: Positive = 200  # more of them are shown, and not learned
+
+
 class IndexSettings(_Section):
     """The index; without ``url`` it is SQLite in the state directory."""
 
@@ -182,6 +208,7 @@ class Settings(BaseSettings):
     delivery: DeliverySettings = DeliverySettings()
     trial: TrialSettings = TrialSettings()
     model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
     index: IndexSettings = IndexSettings()
     log: LogSettings = LogSettings()
 

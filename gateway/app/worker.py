@@ -24,10 +24,12 @@ from gateway.net.pool import Pool
 from gateway.net.resolver import make_resolver
 from gateway.settings import Settings
 from gateway.smtp.intake import Intake
+from gateway.smtp.limits import NetworkLimits
 from gateway.smtp.server import start_server
 from gateway.smtp.tls import CertificateFiles, TlsStore
 from gateway.store.journal import Journal
 from gateway.store.records import FileRecords
+from gateway.telemetry.networks import NetworkCounts
 from gateway.telemetry.slots import STRIKES_TO_HOLD
 from models.registry import Registry
 
@@ -122,6 +124,7 @@ async def run_worker(settings: Settings) -> None:
         log=_log,
         temporary=state / "tmp",
         tls=_tls(settings, clock),
+        per_client=NetworkLimits(settings.smtp, _counts(settings, seat, clock)),
     )
     availability.note("process", f"smtp-{os.getpid()}", up=True)
     life = Life(seat=seat, clock=clock, on_tick=tick)
@@ -149,6 +152,18 @@ def _listener(settings: Settings, seat: Seat) -> socket.socket:
     if seat.listener >= 0:
         return socket.socket(fileno=seat.listener)
     return bind(settings.smtp.host, settings.smtp.port)
+
+
+def _counts(settings: Settings, seat: Seat, clock: SystemClock) -> NetworkCounts:
+    """Shared by the workers of one supervisor; a worker that runs by itself counts for itself."""
+    if seat.lifeline < 0:
+        return NetworkCounts.private(now_s=clock.monotonic_s)
+    return NetworkCounts.open(
+        settings.paths.state / "run" / "networks",
+        slots=seat.slots,
+        slot=seat.slot,
+        now_s=clock.monotonic_s,
+    )
 
 
 def _tls(settings: Settings, clock: SystemClock) -> TlsStore:

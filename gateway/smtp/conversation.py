@@ -14,6 +14,7 @@ from gateway.smtp.answers import wire
 from gateway.smtp.commands import RefusedCommandError
 from gateway.smtp.limits import client_ip
 from gateway.smtp.ports import F
+from gateway.smtp.proxy import ProxyHeaderError, parse_proxy_header
 from gateway.smtp.service import Service
 from gateway.smtp.transaction import Transaction
 from gateway.smtp.wire import EndedError, Wire
@@ -45,7 +46,8 @@ class Conversation(Wire, Generic[F]):
         self._service = service
         self._counted_ip = ""
         self._client: Session
-        self._facts: F
+        self._facts: F  # there once admitted
+        self._admitted = False
         self._transaction: Transaction | None = None
         self._errors = 0
         self._refused_recipients = 0
@@ -70,28 +72,67 @@ class Conversation(Wire, Generic[F]):
         )
         if service.draining:
             self._turn_away(answers.SHUTTING_DOWN)
-        elif service.counts.open > service.limits.max_connections or not service.per_client.enter(
-            ip
-        ):
+        elif service.counts.open > service.limits.max_connections:
             self._turn_away(answers.TOO_MANY_CONNECTIONS)
+        elif ip in service.proxies:
+            self._begin()
+        elif (refusal := self._admit()) is not None:
+            self._turn_away(refusal)
         else:
-            self._counted_ip = ip
-            self._welcome()
+            self._begin()
 
     def _turn_away(self, reply: Reply) -> None:
         self._service.counts.refused_connections += 1
         self._tcp.write(wire(reply))
         self._tcp.close()
 
-    def _welcome(self) -> None:
+    def _admit(self) -> Reply | None:
+        """Count the client and start the look-ups about it; the refusal, if it has its share."""
+        ip = self._client.ip
+        if not self._service.per_client.enter(ip):
+            return answers.TOO_MANY_CONNECTIONS
+        self._counted_ip = ip
         try:
             self._facts = self._service.on_connect(self._client)
         except Exception as error:  # noqa: BLE001  the border to the network
             self._reply_to(error)
-            self._turn_away(answers.OUT_OF_ORDER)
-            return
+            return answers.OUT_OF_ORDER
+        self._admitted = True
+        return None
+
+    def _begin(self) -> None:
         self._service.connections.add(self)
         self._task = self.loop.create_task(self._handle_client())
+
+    async def _learn_client(self) -> None:
+        """Read the PROXY header of a load balancer; from here on the client is who it names."""
+        deadline = self.loop.time() + self._limits.proxy_timeout_s
+        data = self.take_pending()
+        try:
+            while (header := parse_proxy_header(data)) is None:
+                await self.more(deadline)
+                data += self.take_pending()
+        except (ProxyHeaderError, EndedError) as error:
+            if data:  # a health check may well connect and close
+                self._service.log.warning(
+                    "smtp_proxy_header_refused", reason=str(error), **self._names()
+                )
+            raise EndedError from error
+        self.put_back(data[header.size_bytes :])
+        if header.ip:
+            self._client = replace(self._client, ip=client_ip(header.ip), port=header.port)
+        if (refusal := self._admit()) is not None:
+            self._service.counts.refused_connections += 1
+            raise EndedError(refusal)
+
+    async def _wait_to_greet(self) -> None:
+        """Clients wait for the greeting (RFC 5321 §3.1); much of what sends spam does not."""
+        delay_s = self._limits.greet_delay_s
+        if not delay_s or self._client.ip in self._service.unlimited:
+            return
+        if not await self.quiet_for(delay_s):
+            self._service.counts.early_talkers += 1
+            raise EndedError(answers.EARLY_TALKER)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Count the connection out, once."""
@@ -117,6 +158,9 @@ class Conversation(Wire, Generic[F]):
         farewell: Reply | None = None
         lingers = True
         try:
+            if not self._admitted:
+                await self._learn_client()
+            await self._wait_to_greet()
             self.say(self._service.greeting)
             while not self._leaving:
                 await self._next_command()
@@ -138,7 +182,8 @@ class Conversation(Wire, Generic[F]):
 
     async def _leave(self, farewell: Reply | None, *, lingers: bool) -> None:
         try:
-            self._facts.cancel()
+            if self._admitted:
+                self._facts.cancel()
             await self.part(self._line(farewell) if farewell else b"", linger=lingers)
         finally:
             self._service.gone(self)

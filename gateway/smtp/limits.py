@@ -1,15 +1,11 @@
-"""What one client, and all clients of a worker together, may use.
-
-Counters live in this process for now; ``ConnectionCounter`` is the seam where counters shared by
-all workers take their place.
-"""
+"""What one client, its network, and all clients of a worker together, may use."""
 
 import ipaddress
-from collections import Counter
 from dataclasses import dataclass
 from typing import Protocol, Self
 
 from gateway.settings import SmtpSettings
+from gateway.telemetry.networks import NetworkCounts, Rate
 
 WINDOW_BYTES = 128 * 1024  # reserved for every message in flight, and written to disk at once
 MAX_LINE_BYTES = 64 * 1024
@@ -46,8 +42,9 @@ class Limits:
     max_commands_without_mail: int = 2000
     linger_s: float = 2.0
     linger_bytes: int = 1024 * 1024
-    connections_per_client: int = 100
-    count_loopback: bool = False  # whether connections from this machine count per client
+    greet_delay_s: float = 0.0
+    proxy_timeout_s: float = 10.0
+    unknown_delay_s: float = 0.0  # the longest pause before a recipient is refused
     backlog: int = 1024
 
     @classmethod
@@ -66,60 +63,112 @@ class Limits:
             data_timeout_s=settings.data_timeout_s,
             data_min_bytes_per_s=settings.data_min_bytes_per_s,
             session_timeout_s=settings.session_timeout_s,
+            greet_delay_s=settings.greet_delay_s,
+            unknown_delay_s=settings.unknown_delay_s,
         )
 
 
-class ConnectionCounter(Protocol):
-    """Counts open connections by client."""
+class ClientLimits(Protocol):
+    """What a client's network may do; the answers do not tell clients of one network apart."""
 
     def enter(self, ip: str) -> bool:
-        """Count one more; False when ``ip`` has its share already (then nothing was counted)."""
+        """Count one more connection; False when the network has its share: then none is open."""
 
     def leave(self, ip: str) -> None:
         """One that entered is gone."""
 
+    def may_send(self, ip: str) -> bool:
+        """Count one more message; False when there were too many lately."""
 
-class LocalConnectionCounter:
-    """Open connections per client, within this worker: an IPv4 address or an IPv6 /64."""
+    def unknown_recipient(self, ip: str) -> None:
+        """Count one more recipient that does not exist."""
 
-    def __init__(self, *, per_client: int, count_loopback: bool = False) -> None:
-        self._per_client = per_client
-        self._count_loopback = count_loopback
-        self._open: Counter[str] = Counter()
+    def guesses(self, ip: str) -> bool:
+        """Whether there were too many of those lately."""
+
+
+class NetworkLimits:
+    """Limits per IPv4 /24 and IPv6 /64 (whoever has one address there has them all).
+
+    ``counts`` are this process's own, or shared by all workers. Networks that ``unlimited`` names
+    are not counted at all. A limit of 0 is none.
+    """
+
+    def __init__(self, settings: SmtpSettings, counts: NetworkCounts) -> None:
+        self._settings = settings
+        self._counts = counts
+        self._unlimited = Networks(settings.unlimited_networks)
 
     def enter(self, ip: str) -> bool:
-        """Count one more connection of ``ip`` unless it has its share."""
-        if not self._counts(ip):
+        """The rate counts those turned away too: who hammers stays out until it pauses."""
+        network = self._network(ip)
+        if network is None:
             return True
-        client = _client(ip)
-        if self._open.get(client, 0) >= self._per_client:
+        self._counts.count(network, Rate.CONNECTIONS)
+        most = self._settings.connections_per_network
+        if most and self._counts.connections(network) >= most:
             return False
-        self._open[client] += 1
+        if not self._within(network, Rate.CONNECTIONS, self._settings.connection_rate_per_min):
+            return False
+        self._counts.connected(network, 1)
         return True
 
     def leave(self, ip: str) -> None:
-        """Forget one connection; an address without any is not remembered."""
-        if not self._counts(ip):
-            return
-        client = _client(ip)
-        if self._open[client] > 1:
-            self._open[client] -= 1
-        else:
-            del self._open[client]
+        """The connection is closed."""
+        network = self._network(ip)
+        if network is not None:
+            self._counts.connected(network, -1)
 
-    def _counts(self, ip: str) -> bool:
-        return self._count_loopback or not (ip.startswith("127.") or ip == "::1")
+    def may_send(self, ip: str) -> bool:
+        """Called at MAIL."""
+        network = self._network(ip)
+        if network is None:
+            return True
+        self._counts.count(network, Rate.MESSAGES)
+        return self._within(network, Rate.MESSAGES, self._settings.message_rate_per_min)
+
+    def unknown_recipient(self, ip: str) -> None:
+        """Called when a RCPT was refused for good."""
+        network = self._network(ip)
+        if network is not None:
+            self._counts.count(network, Rate.UNKNOWN_RECIPIENTS)
+
+    def guesses(self, ip: str) -> bool:
+        """Called before a RCPT is answered, whether its mailbox exists or not."""
+        network = self._network(ip)
+        most = self._settings.unknown_rate_per_min
+        return network is not None and not self._within(network, Rate.UNKNOWN_RECIPIENTS, most)
+
+    def _within(self, network: bytes, rate: Rate, most: int) -> bool:
+        return not most or self._counts.per_minute(network, rate) <= most
+
+    def _network(self, ip: str) -> bytes | None:
+        return None if ip in self._unlimited else network_of(ip)
 
 
-def _client(ip: str) -> str:
-    """Who counts as one: whoever has one IPv6 address has the 2^64 of its network."""
-    if ":" not in ip:
-        return ip
+class Networks:
+    """A set of networks to ask of an address; a string that is no address lies in none."""
+
+    def __init__(self, texts: tuple[str, ...]) -> None:
+        self._networks = tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+
+    def __contains__(self, ip: str) -> bool:
+        if not self._networks:
+            return False
+        try:
+            address = ipaddress.ip_address(ip)
+        except ValueError:
+            return False
+        return any(address in network for network in self._networks)
+
+
+def network_of(ip: str) -> bytes:
+    """Who counts as one client: an IPv4 /24, an IPv6 /64; what is no address stands for itself."""
     try:
-        packed = ipaddress.IPv6Address(ip).packed
+        packed = ipaddress.ip_address(ip).packed
     except ValueError:
-        return ip
-    return packed[:8].hex()
+        return ip.encode(errors="replace")
+    return packed[:3] if len(packed) == 4 else packed[:8]
 
 
 def client_ip(peer: str) -> str:

@@ -23,6 +23,9 @@ from gateway.smtp.receiving import read_content
 from gateway.smtp.transaction import Transaction
 from gateway.smtp.wire import EndedError
 
+_FREE_REFUSALS = 5
+_SLOWER_S = 0.5
+
 
 class SmtpConnection(Conversation[F]):
     """The whole protocol of one connection."""
@@ -41,6 +44,9 @@ class SmtpConnection(Conversation[F]):
             mail_from = reverse_path(path.address)
         except AddressError as error:
             raise RefusedCommandError(answers.BAD_SENDER, str(error)) from error
+        if not self._service.per_client.may_send(self._client.ip):
+            self._answer(answers.TOO_MUCH_MAIL)
+            return
         self._transaction = Transaction(
             id=self._service.ids.next(self._service.clock.now_ms()),
             mail_from=mail_from,
@@ -64,12 +70,16 @@ class SmtpConnection(Conversation[F]):
         try:
             if path.address.lower() != "postmaster":
                 parse_address(path.address)
+            if self._service.per_client.guesses(self._client.ip):
+                transaction.refused += 1
+                self._answer(answers.NOT_NOW)  # whether it exists or not
+                return
             mailbox = await self.ask(self._service.recipients.check(path.address, self._client))
         except AddressError as error:
             transaction.refused += 1
             raise RefusedCommandError(answers.BAD_RECIPIENT, str(error)) from error
         if isinstance(mailbox, Reply):
-            self._refuse_recipient(transaction, path.address, mailbox)
+            await self._refuse_recipient(transaction, path.address, mailbox)
         else:
             self._add_recipient(transaction, mailbox)
 
@@ -81,7 +91,7 @@ class SmtpConnection(Conversation[F]):
             transaction.recipients[mailbox.key] = mailbox
         self._answer(answers.RECIPIENT_OK)
 
-    def _refuse_recipient(self, transaction: Transaction, address: str, reply: Reply) -> None:
+    async def _refuse_recipient(self, transaction: Transaction, address: str, reply: Reply) -> None:
         """Dead addresses are everyday in a list: they have a count of their own."""
         transaction.refused += 1
         self._refused_recipients += 1
@@ -89,9 +99,20 @@ class SmtpConnection(Conversation[F]):
         self._service.log.info(
             "smtp_recipient_refused", reply=str(reply), recipient=address, **self._names()
         )
+        if reply.permanent:
+            self._service.per_client.unknown_recipient(self._client.ip)
+            await self._hold_up()
         self._answer(reply)
         if self._refused_recipients > self._limits.max_refused_recipients:
             raise EndedError(answers.TOO_MANY_ERRORS)
+
+    async def _hold_up(self) -> None:
+        """Make guessing slow: each refusal after the first few takes longer, up to a bound."""
+        surplus = self._refused_recipients - _FREE_REFUSALS
+        if surplus <= 0 or self._client.ip in self._service.unlimited:
+            return
+        self.flush()
+        await asyncio.sleep(min(surplus * _SLOWER_S, self._limits.unknown_delay_s))
 
     async def smtp_DATA(self, argument: str) -> None:  # noqa: N802
         """DATA takes the message in and lets the intake answer for it."""

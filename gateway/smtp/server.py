@@ -9,10 +9,11 @@ from gateway.core.clock import Clock
 from gateway.core.ids import IdSource
 from gateway.settings import SmtpSettings
 from gateway.smtp.body import ByteBudget
-from gateway.smtp.limits import ConnectionCounter, Limits, LocalConnectionCounter
+from gateway.smtp.limits import ClientLimits, Limits, NetworkLimits, Networks
 from gateway.smtp.ports import F, Intake, OnConnect, RecipientPolicy, TlsContexts
 from gateway.smtp.protocol import SmtpConnection
 from gateway.smtp.service import Counts, Logger, Service
+from gateway.telemetry.networks import NetworkCounts
 
 
 class SmtpServer(Generic[F]):
@@ -86,13 +87,13 @@ async def start_server(  # noqa: PLR0913  the list of what the composition root 
     temporary: Path,
     tls: TlsContexts | None = None,
     limits: Limits | None = None,
-    per_client: ConnectionCounter | None = None,
+    per_client: ClientLimits | None = None,
 ) -> SmtpServer[F]:
     """Serve SMTP on ``sock``, an already bound socket that is given over (see ``listen``).
 
     ``temporary`` is an existing directory for large messages in flight, on the file system of the
-    records. ``limits`` takes the place of those from ``settings``; ``per_client`` is where counters
-    shared by all workers go.
+    records. ``limits`` takes the place of those from ``settings``; ``per_client`` is where limits
+    that count for all workers together go.
     """
     bounds = limits or Limits.from_settings(settings)
     service = Service(
@@ -107,9 +108,9 @@ async def start_server(  # noqa: PLR0913  the list of what the composition root 
         log=log,
         temporary=temporary,
         per_client=per_client
-        or LocalConnectionCounter(
-            per_client=bounds.connections_per_client, count_loopback=bounds.count_loopback
-        ),
+        or NetworkLimits(settings, NetworkCounts.private(now_s=clock.monotonic_s)),
+        unlimited=Networks(settings.unlimited_networks),
+        proxies=Networks(settings.proxy_networks),
         budget=ByteBudget(bounds.memory_budget_bytes),
     )
     server = SmtpServer(service)

@@ -10,7 +10,7 @@ import structlog
 from gateway.core.clock import Clock
 from gateway.core.ids import IdSource
 from gateway.smtp.body import ByteBudget
-from gateway.smtp.limits import ConnectionCounter, Limits
+from gateway.smtp.limits import ClientLimits, Limits, Networks
 from gateway.smtp.ports import F, Intake, OnConnect, RecipientPolicy, TlsContexts
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Counts:
     open: int = 0
     connections: int = 0
     refused_connections: int = 0
+    early_talkers: int = 0
     tls_sessions: int = 0
     failed_handshakes: int = 0
     timeouts: int = 0
@@ -50,7 +51,9 @@ class Service(Generic[F]):
     tls: TlsContexts | None
     log: Logger
     temporary: Path
-    per_client: ConnectionCounter
+    per_client: ClientLimits
+    unlimited: Networks
+    proxies: Networks
     budget: ByteBudget
     counts: Counts = field(default_factory=Counts)
     draining: bool = False

@@ -152,6 +152,20 @@ class Wire(SMTP):
         finally:
             self._waiter = None
 
+    async def quiet_for(self, seconds: float) -> bool:
+        """Whether the client sends nothing for that long; what it sent stays unread.
+
+        Raises:
+            EndedError: see ``read_line``.
+        """
+        if not self.pending:
+            try:
+                await self.more(self.loop.time() + seconds)
+            except EndedError as end:
+                if end.reply is not TIMED_OUT:
+                    raise
+        return not self.pending
+
     async def secure(self, context: ssl.SSLContext) -> tuple[str, str]:
         """Do the server's part of a TLS handshake; protocol version and cipher.
 

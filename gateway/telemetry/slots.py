@@ -50,6 +50,10 @@ class Slots:
         """Monotonic milliseconds of the last heartbeat, 0 for none yet."""
         return int(_SLOT.unpack_from(self._shared, slot * _SLOT.size)[0])
 
+    def pid(self, slot: int) -> int:
+        """The process that beats in ``slot``, 0 for none."""
+        return int(_SLOT.unpack_from(self._shared, slot * _SLOT.size)[1])
+
     def scanning(self, slot: int, digest: bytes = _IDLE) -> None:
         """Name the mail that the CPU works on from here; without a digest: none."""
         at = slot * _SLOT.size + 16

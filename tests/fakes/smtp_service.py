@@ -95,6 +95,7 @@ class SmtpService:
         per_client: Any = None,
         share: socket.socket | None = None,
         recipients: RecipientPolicy | None = None,
+        settings: SmtpSettings | None = None,
         **limits: float,
     ) -> None:
         self.intake = RecordingIntake()
@@ -104,6 +105,7 @@ class SmtpService:
         self._per_client = per_client
         self._share = share
         self._recipients = recipients or OneDomain()
+        self._settings = settings or SmtpSettings(hostname="mx.example.org")
         # A self-closing server waits for the client to read its last word; tests are in a hurry.
         self._limits = {"linger_s": 0.5, **limits}
         self.server: SmtpServer[Facts]
@@ -117,7 +119,7 @@ class SmtpService:
         return facts
 
     async def __aenter__(self) -> Self:
-        settings = SmtpSettings(hostname="mx.example.org")
+        settings = self._settings
         self.socket = self._share or socket.create_server((self.host, 0))
         self.socket.setblocking(False)
         self.port = self.socket.getsockname()[1]

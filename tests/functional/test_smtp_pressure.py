@@ -9,7 +9,7 @@ import pytest
 
 from gateway.core.mail import Mail
 from gateway.core.reply import ACCEPTED, Reply
-from gateway.smtp.limits import LocalConnectionCounter
+from gateway.settings import SmtpSettings
 from tests.fakes.smtp_client import RawClient
 from tests.fakes.smtp_service import SmtpService, on_uvloop
 
@@ -38,8 +38,13 @@ async def test_one_connection_too_many_is_told_so_instead_of_a_greeting(tmp_path
 
 @on_uvloop
 async def test_one_client_cannot_take_all_connections(tmp_path: Path) -> None:
-    counter = LocalConnectionCounter(per_client=1, count_loopback=True)
-    async with SmtpService(tmp_path, per_client=counter) as service:
+    settings = SmtpSettings(
+        hostname="mx.example.org",
+        connections_per_network=1,
+        unlimited_networks=(),
+        greet_delay_s=0,
+    )
+    async with SmtpService(tmp_path, settings=settings) as service:
         async with (
             RawClient("127.0.0.1", service.port) as first,
             RawClient("127.0.0.1", service.port) as second,
