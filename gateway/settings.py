@@ -170,6 +170,12 @@ class TrainingSettings(_Section):
     labels_per_person_and_day: Positive = 200  # more of them are shown, and not learned
 
 
+class TrainingSettings(_Section):
+    """What training may learn from."""
+
+    labels_per_person_and_day: Positive = 200  # more of them are shown, and not learned
+
+
 class IndexSettings(_Section):
     """The index; without ``url`` it is SQLite in the state directory."""
 
@@ -208,6 +214,7 @@ class Settings(BaseSettings):
     delivery: DeliverySettings = DeliverySettings()
     trial: TrialSettings = TrialSettings()
     model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
     training: TrainingSettings = TrainingSettings()
     index: IndexSettings = IndexSettings()
     log: LogSettings = LogSettings()

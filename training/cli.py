@@ -156,6 +156,12 @@ def corpus_import(
 @click.option(
     "--from-nothing", is_flag=True, help="Do not begin with what the shipped model knows."
 )
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="PERSON",
+    help="Leave out the labels of this person; may be given again.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option(
     "--progress/--no-progress",
@@ -167,19 +173,22 @@ def train(
     corpus: tuple[Path, ...],
     config: Path | None,
     from_nothing: bool,
+    without: tuple[str, ...],
     as_json: bool,
     progress: bool | None,
 ) -> None:
     """Make a candidate model from labelled mail and judge it; it does not serve before promoted."""
-    from training.cli_train import run_train  # noqa: PLC0415
+    from training.cli_train import TrainRequest, run_train  # noqa: PLC0415
 
-    run_train(
+    request = TrainRequest(
         corpus=corpus,
         config=config,
         from_nothing=from_nothing,
+        without=without,
         as_json=as_json,
         progress=progress,
     )
+    run_train(request)
 
 
 @click.group()

@@ -1,8 +1,6 @@
 """``schwamm train``: from labelled mail to a candidate model with its evaluation.
 
-The earliest part of the mail is learned, the next part calibrates, the latest is held out for the
-gate; then everything is learned for the model that is kept. Campaigns count once a day and never
-stand on both sides of a cut.
+What is learned is the archive of imported mail and what people said in the quarantine.
 """
 
 from __future__ import annotations
@@ -14,150 +12,40 @@ from itertools import chain
 from pathlib import Path
 
 import click
-import numpy as np
 
+from gateway.locale import Translator
+from gateway.settings import Settings, find_config, load
 from models.bundle import Bundle, BundleError
-from models.calibration import SITE_CAP, Calibration
-from models.features import Features, extract
 from models.mailboxes.message import OnProblem
-from models.manifest import Manifest
-from models.message import scan
 from models.registry import Registry, baseline_directory
-from training.calibrate import fit_calibration
+from training.candidate import Candidate, train_candidate
 from training.cli_corpus import archive_of
 from training.cli_evaluate import progress_display
-from training.cli_model import GATE, models_directory
-from training.cli_train_gate import GateResult, judge
+from training.cli_language import spoken
+from training.cli_model import models_directory
+from training.cli_train_labels import tell_labels, tell_voices
 from training.corpus import CorpusMessage, CorpusProblem, read_index
 from training.corpus.index import find_index
-from training.dedup import Fingerprint, campaigns, fingerprint_of
-from training.measures import BoolArray, FloatArray
-from training.online import OnlineFilter
-from training.protocols import LabelledStream
+from training.labels import LabelReport, lessons_of
+from training.lessons import Lessons, gather
 from training.publish import publish
 from training.report_texts import ENGLISH
-from training.split import IntArray, arrival_time, once_a_day, order_by_time, split_by_time
-from training.train import Example, canonical_order
-
-_SEED = 1
-_HELD_OUT_SHARE = 0.25
-_CALIBRATION_SHARE = 0.2
-_GATE_THRESHOLD = 0.5
-LEARNED_UNTIL = "learned_until"
-"""The metric of a site model that tells when the last mail it learned came (seconds, UTC)."""
-
-
-@dataclass(slots=True)
-class Lessons:
-    """Everything that training needs of the mail, in memory: features, not messages."""
-
-    examples: list[Example]
-    times: list[float | None]
-    prints: list[Fingerprint]
-
-    def labels(self) -> BoolArray:
-        """Return the labels in order."""
-        return np.array([example.is_spam for example in self.examples], dtype=np.bool_)
+from training.site_index import site_index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A model ready to be published, and what the gate says about it."""
+class TrainRequest:
+    """What ``schwamm train`` was asked for; ``without`` are people whose labels do not count."""
 
-    bundle: Bundle
-    gate: GateResult
-    learned: int
-    calibrated_on: int
-    held_out: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """Positions of the mail by its use, in order of time; ``latest`` is the time of the last."""
-
-    learned: IntArray
-    calibrated_on: IntArray
-    test: IntArray
-    latest: float
+    corpus: Sequence[Path]
+    config: Path | None
+    from_nothing: bool
+    as_json: bool
+    progress: bool | None
+    without: Sequence[str] = ()
 
 
-def gather(stream: LabelledStream, *, on_step: Callable[[], None] = lambda: None) -> Lessons:
-    """Read the mail once."""
-    lessons = Lessons([], [], [])
-    for message, is_spam in stream:
-        mail = scan(message.raw)
-        stored = extract(mail, message.raw).to_bytes()
-        lessons.examples.append(Example(stored=stored, is_spam=is_spam))
-        lessons.times.append(arrival_time(mail))
-        lessons.prints.append(fingerprint_of(mail))
-        on_step()
-    return lessons
-
-
-def train_candidate(
-    lessons: Lessons,
-    live: Bundle | None,
-    start: Bundle | None,
-    *,
-    on_step: Callable[[], None] = lambda: None,
-) -> Candidate:
-    """Train, calibrate, judge. ``start`` is the model to begin with, None for nothing.
-
-    Raises NothingToMeasure or ValueError when ham or spam is missing in a part.
-    """
-    labels, groups = lessons.labels(), campaigns(lessons.prints)
-    parts = _cut(lessons, groups, None if live is None else live.metrics.get(LEARNED_UNTIL))
-    if not 0 < labels[parts.test].sum() < len(parts.test):
-        raise ValueError("too little ham or spam came after what the serving model learned")
-
-    def fitted(positions: IntArray) -> OnlineFilter:
-        kept = once_a_day(np.sort(positions), lessons.times, groups, labels)
-        chosen = [lessons.examples[position] for position in kept]
-        return _fitted(chosen, start, on_step)
-
-    learner = fitted(parts.learned)
-    held_back = _log_odds(learner, lessons, parts.calibrated_on)
-    calibration = fit_calibration(held_back, labels[parts.calibrated_on])
-    gate = judge(
-        labels[parts.test],
-        _probabilities(_log_odds(learner, lessons, parts.test), calibration),
-        None if live is None else _served(live, lessons, parts.test),
-        threshold=_GATE_THRESHOLD,
-    )
-    final = fitted(np.arange(len(labels)))
-    return Candidate(
-        bundle=final.publishable(_manifest(calibration, gate, parts.latest)),
-        gate=gate,
-        learned=len(parts.learned),
-        calibrated_on=len(parts.calibrated_on),
-        held_out=len(parts.test),
-    )
-
-
-def _cut(lessons: Lessons, groups: IntArray, learned_until: float | None) -> Parts:
-    split = split_by_time(
-        lessons.times, groups, test_share=_HELD_OUT_SHARE, learned_until=learned_until
-    )
-    order, filled = order_by_time(lessons.times)
-    early = order[np.isin(order, split.train)]
-    cut = len(early) - round(len(early) * _CALIBRATION_SHARE)
-    fresh = ~np.isin(groups[early[cut:]], groups[early[:cut]])
-    return Parts(
-        learned=early[:cut],
-        calibrated_on=early[cut:][fresh],
-        test=split.test,
-        latest=float(filled.max(initial=0.0)),
-    )
-
-
-def run_train(
-    *,
-    corpus: Sequence[Path],
-    config: Path | None,
-    from_nothing: bool,
-    as_json: bool,
-    progress: bool | None,
-) -> None:
+def run_train(request: TrainRequest) -> None:
     """Train and publish a candidate; exit 1 if the gate refuses it or there is too little mail."""
     problems: list[CorpusProblem] = []
 
@@ -165,60 +53,39 @@ def run_train(
         problems.append(problem)
         click.echo(str(problem), err=True)
 
+    settings = load(find_config(request.config))
+    say = spoken(settings)
     try:
-        directory = models_directory(config)
-        start = None if from_nothing else Bundle.load(baseline_directory())
+        directory = models_directory(request.config)
+        start = None if request.from_nothing else Bundle.load(baseline_directory())
     except BundleError as error:
         raise click.ClickException(str(error)) from error
     live = _live(directory)
-    with progress_display(None, wanted=progress) as step:
-        lessons = gather(_mail(corpus, config, note), on_step=step)
+    with progress_display(None, wanted=request.progress) as step:
+        lessons, labels = _lessons(request, settings, note, step)
         try:
-            candidate = train_candidate(lessons, live, start, on_step=step)
+            candidate = train_candidate(lessons, live, start, on_step=step, say=say)
         except ValueError as error:  # also NothingToMeasure
             raise click.ClickException(f"no model can be made of this mail: {error}") from error
     name = publish(candidate.bundle, directory)
-    _tell(name, candidate, len(problems), as_json=as_json)
+    _tell(name, candidate, labels, len(problems), as_json=request.as_json, say=say)
     if not candidate.gate.passed:
         click.get_current_context().exit(1)
 
 
-def _fitted(
-    chosen: Sequence[Example], start: Bundle | None, on_step: Callable[[], None]
-) -> OnlineFilter:
-    learner = OnlineFilter(start)
-    for example in canonical_order(chosen, _SEED):
-        learner.learn(Features.from_bytes(example.stored), is_spam=example.is_spam)
-        on_step()
-    return learner
-
-
-def _log_odds(learner: OnlineFilter, lessons: Lessons, positions: IntArray) -> FloatArray:
-    stored = (lessons.examples[position].stored for position in positions)
-    return np.array([learner.log_odds(Features.from_bytes(one)) for one in stored])
-
-
-def _probabilities(log_odds: FloatArray, calibration: Calibration) -> FloatArray:
-    return np.array([calibration.probability(float(one)) for one in log_odds])
-
-
-def _served(live: Bundle, lessons: Lessons, positions: IntArray) -> FloatArray:
-    stored = (lessons.examples[position].stored for position in positions)
-    return np.array([live.score_features(Features.from_bytes(one)).probability for one in stored])
-
-
-def _manifest(calibration: Calibration, gate: GateResult, latest: float) -> Manifest:
-    metrics = {
-        f"held_out_{name}": round(value, 4) for name, value in gate.candidate.as_dict().items()
-    }
-    return Manifest(
-        origin="site",
-        ham_messages=0,
-        spam_messages=0,
-        points_cap=SITE_CAP,
-        calibration=calibration,
-        metrics={**metrics, GATE: float(gate.passed), LEARNED_UNTIL: latest},
-    )
+def _lessons(
+    request: TrainRequest, settings: Settings, note: OnProblem, step: Callable[[], None]
+) -> tuple[Lessons, LabelReport | None]:
+    """The mail to learn; with ``--corpus`` that alone."""
+    lessons = gather(_mail(request.corpus, request.config, note), on_step=step)
+    if request.corpus:
+        return lessons, None
+    with site_index(settings) as index:
+        book = index.labels.book()
+    limit = settings.training.labels_per_person_and_day
+    labelled, report = lessons_of(book, per_person_and_day=limit, without=request.without)
+    lessons.extend(labelled)
+    return lessons, report
 
 
 def _mail(
@@ -242,7 +109,15 @@ def _live(directory: Path) -> Bundle | None:
         return None
 
 
-def _tell(name: str, candidate: Candidate, skipped: int, *, as_json: bool) -> None:
+def _tell(
+    name: str,
+    candidate: Candidate,
+    labels: LabelReport | None,
+    skipped: int,
+    *,
+    as_json: bool,
+    say: Translator,
+) -> None:
     gate = candidate.gate
     told = {
         "model": name,
@@ -251,6 +126,12 @@ def _tell(name: str, candidate: Candidate, skipped: int, *, as_json: bool) -> No
         "learned": candidate.learned,
         "calibrated_on": candidate.calibrated_on,
         "held_out": candidate.held_out,
+        "fixed_set": candidate.fixed_set,
+        "labels": None if labels is None else labels.as_json(),
+        "voices": [
+            {"person": one.person, "labels": one.labels, "worse": sorted(one.worse)}
+            for one in candidate.voices
+        ],
         "skipped": skipped,
         "candidate": gate.candidate.as_dict(),
         "live": None if gate.live is None else gate.live.as_dict(),
@@ -262,6 +143,8 @@ def _tell(name: str, candidate: Candidate, skipped: int, *, as_json: bool) -> No
     if as_json:
         click.echo(json.dumps(told))
         return
+    if labels is not None:
+        tell_labels(labels, say)
     click.echo(
         f"{name}: learned {candidate.learned}, calibrated on {candidate.calibrated_on}, "
         f"judged on {candidate.held_out} later messages"
@@ -269,6 +152,7 @@ def _tell(name: str, candidate: Candidate, skipped: int, *, as_json: bool) -> No
     for key, value in gate.candidate.as_dict().items():
         live = "" if gate.live is None else f"   serving model {gate.live.as_dict()[key]:.3f}"
         click.echo(f"  {ENGLISH[key]:28} {value:8.3f}%{live}")
+    tell_voices(candidate, say)
     for reason in gate.reasons:
         click.echo(f"refused: {reason}")
     if gate.passed:

@@ -1,0 +1,206 @@
+"""From lessons to a candidate model that was judged.
+
+The earliest part of the mail is learned, the next part calibrates, the latest is held out for the
+gate; then everything is learned for the model that is kept. Campaigns count once a day and never
+stand on both sides of a cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gateway.locale import Translator
+from models.bundle import Bundle
+from models.calibration import SITE_CAP, Calibration
+from models.features import Features
+from models.manifest import Manifest
+from training.calibrate import fit_calibration
+from training.cli_model import GATE
+from training.cli_train_gate import GateResult, judge
+from training.dedup import campaigns
+from training.gate_voices import (
+    VoiceFinding,
+    Voices,
+    examine,
+    fixed_set_sentences,
+    sentences,
+)
+from training.lessons import Lessons, set_apart
+from training.measures import FloatArray
+from training.online import OnlineFilter
+from training.split import IntArray, once_a_day, order_by_time, split_by_time
+from training.train import Example, canonical_order
+
+_SEED = 1
+_HELD_OUT_SHARE = 0.25
+_CALIBRATION_SHARE = 0.2
+_GATE_THRESHOLD = 0.5
+LEARNED_UNTIL = "learned_until"
+"""The metric of a site model that tells when the last mail it learned came (seconds, UTC)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A model ready to be published, and what the gate says about it.
+
+    ``fixed_set`` is how many messages were kept apart for good; ``voices`` is what the labels of
+    single people do.
+    """
+
+    bundle: Bundle
+    gate: GateResult
+    learned: int
+    calibrated_on: int
+    held_out: int
+    fixed_set: int
+    voices: tuple[VoiceFinding, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Positions of the mail by its use, in order of time; ``latest`` is the time of the last."""
+
+    learned: IntArray
+    calibrated_on: IntArray
+    test: IntArray
+    latest: float
+
+
+class Trainer:
+    """Fits models on parts of the same lessons, beginning with ``start`` or with nothing."""
+
+    def __init__(
+        self, lessons: Lessons, start: Bundle | None, on_step: Callable[[], None] = lambda: None
+    ) -> None:
+        self.lessons = lessons
+        self.labels = lessons.labels()
+        self.groups = campaigns(lessons.prints)
+        self._start = start
+        self._on_step = on_step
+
+    def fitted(self, positions: IntArray) -> OnlineFilter:
+        """Learn what stands at these positions, of each campaign one message a day and label."""
+        ordered = np.sort(positions)
+        kept = once_a_day(ordered, self.lessons.times, self.groups, self.labels)
+        learner = OnlineFilter(self._start)
+        for example in canonical_order(self._examples(kept), _SEED):
+            learner.learn(Features.from_bytes(example.stored), is_spam=example.is_spam)
+            self._on_step()
+        return learner
+
+    def log_odds(self, learner: OnlineFilter, positions: IntArray) -> FloatArray:
+        """Score what stands at these positions."""
+        stored = (example.stored for example in self._examples(positions))
+        return np.array([learner.log_odds(Features.from_bytes(one)) for one in stored])
+
+    def scores(self, learned: IntArray, tested: IntArray) -> FloatArray:
+        """Learn the first positions, score the second."""
+        return self.log_odds(self.fitted(learned), tested)
+
+    def _examples(self, positions: IntArray) -> Sequence[Example]:
+        return [self.lessons.examples[position] for position in positions.tolist()]
+
+
+def train_candidate(
+    lessons: Lessons,
+    live: Bundle | None,
+    start: Bundle | None,
+    *,
+    on_step: Callable[[], None] = lambda: None,
+    say: Translator = str,
+) -> Candidate:
+    """Train, calibrate, judge. ``start`` is the model to begin with, None for nothing.
+
+    Raises NothingToMeasure or ValueError when ham or spam is missing in a part.
+    """
+    site, fixed_set = set_apart(lessons.in_canonical_order())
+    trainer = Trainer(site, start, on_step)
+    parts = _cut(trainer, None if live is None else live.metrics.get(LEARNED_UNTIL))
+    labels = trainer.labels
+    if not 0 < labels[parts.test].sum() < len(parts.test):
+        raise ValueError("too little ham or spam came after what the serving model learned")
+    learner = trainer.fitted(parts.learned)
+    held_back = trainer.log_odds(learner, parts.calibrated_on)
+    calibration = fit_calibration(held_back, labels[parts.calibrated_on])
+    gate = judge(
+        labels[parts.test],
+        _probabilities(trainer.log_odds(learner, parts.test), calibration),
+        None if live is None else _served(live, site.chosen(parts.test)),
+        threshold=_GATE_THRESHOLD,
+    )
+    final = trainer.fitted(np.arange(len(labels)))
+    found = examine(
+        Voices(names=site.voices, is_spam=labels, learned=parts.learned, test=parts.test),
+        trainer.scores,
+    )
+    reasons = sentences(found, say)
+    if live is not None:
+        reasons += _fixed_set_reasons(final, calibration, live, fixed_set, say)
+    gate = replace(gate, reasons=(*gate.reasons, *reasons))
+    return Candidate(
+        bundle=final.publishable(_manifest(calibration, gate, parts.latest)),
+        gate=gate,
+        learned=len(parts.learned),
+        calibrated_on=len(parts.calibrated_on),
+        held_out=len(parts.test),
+        fixed_set=len(fixed_set),
+        voices=tuple(found),
+    )
+
+
+def _cut(trainer: Trainer, learned_until: float | None) -> Parts:
+    times, groups = trainer.lessons.times, trainer.groups
+    split = split_by_time(times, groups, test_share=_HELD_OUT_SHARE, learned_until=learned_until)
+    order, filled = order_by_time(times)
+    early = order[np.isin(order, split.train)]
+    cut = len(early) - round(len(early) * _CALIBRATION_SHARE)
+    fresh = ~np.isin(groups[early[cut:]], groups[early[:cut]])
+    return Parts(
+        learned=early[:cut],
+        calibrated_on=early[cut:][fresh],
+        test=split.test,
+        latest=float(filled.max(initial=0.0)),
+    )
+
+
+def _fixed_set_reasons(
+    final: OnlineFilter,
+    calibration: Calibration,
+    live: Bundle,
+    fixed_set: Lessons,
+    say: Translator,
+) -> list[str]:
+    stored = [Features.from_bytes(example.stored) for example in fixed_set.examples]
+    return fixed_set_sentences(
+        fixed_set.labels(),
+        _probabilities(np.array([final.log_odds(one) for one in stored]), calibration),
+        _served(live, fixed_set),
+        say,
+        threshold=_GATE_THRESHOLD,
+    )
+
+
+def _probabilities(log_odds: FloatArray, calibration: Calibration) -> FloatArray:
+    return np.array([calibration.probability(float(one)) for one in log_odds])
+
+
+def _served(live: Bundle, lessons: Lessons) -> FloatArray:
+    stored = (example.stored for example in lessons.examples)
+    return np.array([live.score_features(Features.from_bytes(one)).probability for one in stored])
+
+
+def _manifest(calibration: Calibration, gate: GateResult, latest: float) -> Manifest:
+    metrics = {
+        f"held_out_{name}": round(value, 4) for name, value in gate.candidate.as_dict().items()
+    }
+    return Manifest(
+        origin="site",
+        ham_messages=0,
+        spam_messages=0,
+        points_cap=SITE_CAP,
+        calibration=calibration,
+        metrics={**metrics, GATE: float(gate.passed), LEARNED_UNTIL: latest},
+    )
