@@ -22,7 +22,15 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.settings import load
-from tests.perf.end_to_end import Bench, Sample, Schwamm, block_lists, describe, serving
+from tests.perf.end_to_end import (
+    Bench,
+    Sample,
+    Schwamm,
+    block_lists,
+    describe,
+    generator_rate,
+    serving,
+)
 from tests.perf.part import Part
 from tests.perf.real_mail import ROOT, corpora, of_five_kb, read_mail, write_mails
 from tests.perf.stages import Figure, measure_stages
@@ -128,6 +136,13 @@ def _measure(scratch: Path, plan: Plan, workers: int) -> dict[str, Any]:
             )
         )
         bench = Bench(side, generator, sink, dns, scratch / "mails")
+        with Part("tests.perf.quick_sink") as bare:
+            result["generator_per_second"] = {
+                str(kind): round(
+                    generator_rate(generator, bare, scratch / "mails", per_connection=kind)
+                )
+                for kind in KINDS
+            }
         say("the whole gateway ...")
         result["whole"] = _whole(bench, side, plan)
         state = scratch / "stages"
@@ -214,6 +229,11 @@ def _show(result: dict[str, Any]) -> None:
         f"{mail['messages']} real messages near 5 KB (median {mail['median_bytes']} octets), "
         f"{result['workers']} workers; {place['processor']}, {place['cores']} cores, "
         f"Python {place['python']}, {place['commit']}"
+    )
+    alone = result["generator_per_second"]
+    console.print(
+        f"generator and sink with nothing between them: {alone['1']} messages a second with 1 a "
+        f"connection, {alone['10']} with 10"
     )
     console.print(_cost_table(result))
     console.print(_load_table(result["whole"]))

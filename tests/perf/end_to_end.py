@@ -1,5 +1,6 @@
 """The whole gateway under load: throughput, CPU, latency, memory, with sink and DNS beside it."""
 
+import math
 import sqlite3
 import statistics
 import time
@@ -118,9 +119,26 @@ class Bench:
         return memory(self.side.pids())
 
 
+def generator_rate(generator: Part, sink: Part, mails: Path, *, per_connection: int) -> float:
+    """Messages a second with nothing between generator and sink: what no side can exceed here."""
+    answer = generator.ask(
+        port=sink.hello["port"],
+        mails=str(mails),
+        messages=3000,
+        first=0,
+        per_connection=per_connection,
+        connections=16,
+        network="127.1",
+        recipient="anna@trial.example",
+    )
+    if answer["codes"] != {"250": 3000}:
+        raise RuntimeError(f"generator and sink do not get along: {answer['codes']}")
+    return float(3000 / answer["elapsed_s"])
+
+
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """The value below which ``share`` of the sorted values lie (nearest rank)."""
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    """The least of the sorted values that ``share`` of them do not exceed (nearest rank)."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 class Schwamm:
