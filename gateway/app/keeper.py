@@ -14,7 +14,7 @@ import structlog
 
 from gateway.app.availability import AvailabilityJournal
 from gateway.app.life import Life, Seat
-from gateway.app.retention import Retention
+from gateway.app.retention import Retention, SteadyClock
 from gateway.app.routing import Routing
 from gateway.core.clock import SystemClock
 from gateway.core.errors import GatewayError, IndexUnavailableError
@@ -38,6 +38,7 @@ _INGEST_S = 0.2
 _HEARTBEAT_S = 60.0
 _HOUSEKEEPING_S = 30.0
 _TRY_DISK_AGAIN_S = 60.0
+_ADOPT_MS = 86_400_000  # older records without a row were found in the first round
 _TROUBLES = 5  # failed rounds in a row before the index on disk is given up for now
 
 
@@ -61,6 +62,7 @@ class Keeper:
     _availability: AvailabilityJournal = field(init=False)
     _routing: Routing = field(init=False)
     _queue: Queue = field(init=False)
+    _steadiness: SteadyClock = field(init=False)
     _trial_zone: asyncio.DatagramTransport | None = field(init=False, default=None)
 
     async def run(self) -> None:
@@ -70,6 +72,7 @@ class Keeper:
         self._journal = Journal(self._state / "journal", "keeper", self.clock)
         self._availability = AvailabilityJournal(self._journal, self.clock)
         self._routing = Routing(self._state / "generations")
+        self._steadiness = SteadyClock(self.clock)
         self.life.on_tick = self._tick
         living = asyncio.create_task(self.life.run())
         async with AsyncExitStack() as closing:
@@ -209,18 +212,22 @@ class Keeper:
             listings=index.listings,
             records=self._records,
             journal=self._journal,
+            state=self._state,
             clock=self.clock,
+            steadiness=self._steadiness,
         )
         now = self.clock.monotonic_s()
         beat_at, house_at, disk_at = now, now, now + _TRY_DISK_AGAIN_S
-        troubles = 0
+        troubles, adopted = 0, False
         while not self.life.stopping.is_set() and not self._reindex_request.exists():
             now = self.clock.monotonic_s()
             try:
                 await self._ingest(index)
                 if now >= house_at:
                     house_at = now + _HOUSEKEEPING_S
-                    await asyncio.to_thread(index.adopt, self._records)
+                    since_ms = self.clock.now_ms() - _ADOPT_MS if adopted else 0
+                    await asyncio.to_thread(index.adopt, self._records, since_ms=since_ms)
+                    adopted = True
                     await asyncio.to_thread(retention.round)
                 troubles = 0
             except GatewayError as error:
