@@ -149,7 +149,11 @@ def calibrate(
 
 def build(corpus: Path, progress: Progress, seed: int = SEED) -> Bundle:
     """Train the shipped model from the archives in ``corpus``."""
-    gathered = gather(corpus, progress, seed)
+    return dated(from_gathered(gather(corpus, progress, seed), progress, seed))
+
+
+def from_gathered(gathered: Sequence[Gathered], progress: Progress, seed: int) -> Bundle:
+    """Calibrate on what each fold leaves out, then train on all of it."""
     calibration, metrics = calibrate(gathered, progress, seed)
     examples = [item.example for item in gathered]
     task = progress.add_task("training", total=len(examples))
@@ -169,7 +173,7 @@ def build(corpus: Path, progress: Progress, seed: int = SEED) -> Bundle:
         sources={source.name: source.terms for source in SOURCES},
         metrics=metrics,
     )
-    return dated(pruned(learner, examples).publishable(manifest))
+    return pruned(learner, examples).publishable(manifest)
 
 
 def replace_directory(bundle: Bundle, out: Path) -> int:

@@ -1,0 +1,196 @@
+"""What a model says of mail from another site, and how a site's learner should start from it.
+
+``python -m training.ablation_foreign --corpus DIR --out DIR``, with the unpacked public corpora in
+the first folder. Builds the baseline again without half of the German texts, half of the recent
+spam and, for the start, without the SpamAssassin corpus; judges what was left out and CSDMC2010.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from models.bundle import Bundle
+from models.features import extract
+from models.manifest import Manifest
+from models.message import scan
+from training.baseline import MAX_TEXT_CHARS, SEED, Gathered, from_gathered, lessons, pruned
+from training.baseline_sources import (
+    GERMAN,
+    RECENT_SPAM,
+    SPAMASSASSIN,
+    Dresser,
+    RecentDresser,
+    SourceMessage,
+    bare,
+    read_source,
+    split_header,
+)
+from training.bench_accuracy_streams import Corpora, csdmc_by_time, spamassassin_by_time
+from training.measures import measure
+from training.online import OnlineFilter, StartShare
+from training.protocols import run_stream
+from training.train import Example, fit
+
+Lesson = tuple[str, bytes, bool]
+
+STARTS: Final[dict[str, StartShare | None]] = {
+    "nothing": None,
+    "all of it": StartShare(weights=1.0, energy=1.0, counts_divisor=1),
+    "weights 0.7, energy 0.1, counts / 5 (shipped)": StartShare(),
+    "weights 0.3, energy 0.1, counts / 10": StartShare(weights=0.3, energy=0.1, counts_divisor=10),
+    "weights 1, energy 0.1, counts / 10": StartShare(weights=1.0, energy=0.1, counts_divisor=10),
+    "weights 0.5, no energy, counts / 10": StartShare(weights=0.5, energy=0.0, counts_divisor=10),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halves:
+    """A source in two halves that share no text: one to learn from, one to judge."""
+
+    learned: list[SourceMessage]
+    judged: list[SourceMessage]
+
+    @classmethod
+    def of(cls, messages: Sequence[SourceMessage]) -> Halves:
+        """Split by a checksum of the path."""
+        learned = [one for one in messages if zlib.crc32(one.path.encode()) % 2 == 0]
+        return cls(learned=learned, judged=[one for one in messages if one not in set(learned)])
+
+
+def text_of(raw: bytes) -> bytes:
+    """Return the visible text of a message, as far as the dressers take it."""
+    return scan(raw).text[:MAX_TEXT_CHARS].encode("utf-8", "replace")
+
+
+def judged_sets(
+    german: Halves, recent: Halves, foreign: Sequence[tuple[bytes, bool]]
+) -> dict[str, list[bytes]]:
+    """Return what is judged: name and messages."""
+    ham = [raw for raw, is_spam in foreign if not is_spam]
+    spam = [raw for raw, is_spam in foreign if is_spam]
+    in_old, in_new = Dresser(ham, SEED), RecentDresser([one.raw for one in recent.judged], SEED)
+    headers = [split_header(raw)[0] for raw in ham]
+    texts = [one.raw for one in german.judged]
+    return {
+        "CSDMC2010 ham": ham,
+        "German ham, bare": [bare(text) for text in texts],
+        "German ham under CSDMC2010 headers": [in_old.dress(text) for text in texts],
+        "German ham in recent dress": [
+            in_new.dress(headers[place % len(headers)], text) for place, text in enumerate(texts)
+        ],
+        "CSDMC2010 ham in recent dress": [
+            in_new.dress(split_header(raw)[0], text_of(raw)) for raw in ham
+        ],
+        "CSDMC2010 spam": spam,
+        "CSDMC2010 spam in recent dress": [
+            in_new.dress(split_header(raw)[0], text_of(raw)) for raw in spam
+        ],
+        "recent spam, other half": [one.raw for one in recent.judged],
+    }
+
+
+def gathered(raws: Sequence[Lesson]) -> list[Gathered]:
+    """Extract the features of lessons."""
+    return [
+        Gathered(
+            example=Example(stored=extract(scan(raw), raw).to_bytes(), is_spam=is_spam), group=path
+        )
+        for path, raw, is_spam in raws
+    ]
+
+
+def points_line(name: str, bundle: Bundle, raws: Sequence[bytes]) -> str:
+    """Return a row: how many messages get how many points from this model alone."""
+    scores = [bundle.score(scan(raw), raw) for raw in raws]
+    given = np.array([bundle.points(score) for score in scores])
+    known = np.mean([score.known_share for score in scores])
+    half, cap = bundle.points_cap / 2.0, bundle.points_cap
+    shares = (given > 0.0, given >= half, given >= cap)
+    cells = " | ".join(f"{100.0 * float(np.mean(share)):.2f}" for share in shares)
+    return f"| {name} | {len(raws):,} | {cells} | {known:.2f} |"
+
+
+def foreign_tables(corpus: Path, console: Console) -> str:
+    """Build baselines without what is judged, and return their tables."""
+    english = read_source(corpus, SPAMASSASSIN)
+    german = Halves.of(read_source(corpus, GERMAN))
+    recent = Halves.of(read_source(corpus, RECENT_SPAM))
+    corpora = Corpora(corpus, complain=lambda text: console.print(text, highlight=False))
+    foreign = [(message.raw, is_spam) for message, is_spam in csdmc_by_time(corpora).messages]
+    judged = judged_sets(german, recent, foreign)
+    shipped_way = lessons(english, recent.learned, german.learned, SEED)
+    undressed = [(one.path, one.raw, one.is_spam) for one in (*english, *recent.learned)]
+    undressed += [(one.path, bare(one.raw), one.is_spam) for one in german.learned]
+    without_german = lessons(english, recent.learned, (), SEED)
+    parts = []
+    for title, raws in (
+        ("built as shipped", shipped_way),
+        ("nothing dressed: recent headers only in spam", undressed),
+        ("no German texts", without_german),
+    ):
+        with Progress(console=console) as progress:
+            bundle = from_gathered(gathered(raws), progress, SEED)
+        rows = [points_line(name, bundle, messages) for name, messages in judged.items()]
+        parts.append(
+            f"**{title}**\n\n| judged | messages | above 0 points % | half the cap or more % "
+            "| the cap % | known share |\n| --- | --- | --- | --- | --- | --- |\n"
+            + "\n".join(rows)
+            + "\n"
+        )
+        console.print(parts[-1], highlight=False)
+    return "\n".join(parts)
+
+
+def start_table(corpus: Path, console: Console) -> str:
+    """Learn CSDMC2010 and German first, start with a share of that into SpamAssassin's stream."""
+    corpora = Corpora(corpus, complain=lambda text: console.print(text, highlight=False))
+    first = [(one.source, one.raw, is_spam) for one, is_spam in csdmc_by_time(corpora).messages]
+    first += [(one.path, bare(one.raw), False) for one in read_source(corpus, GERMAN)]
+    examples = [item.example for item in gathered(first)]
+    learner = pruned(fit(examples, seed=SEED), examples)
+    manifest = Manifest(origin="baseline", ham_messages=0, spam_messages=0)
+    bundle = learner.publishable(manifest)
+    stream = spamassassin_by_time(corpora).messages
+    rows = []
+    for name, start in STARTS.items():
+        tested = OnlineFilter(bundle if start else None, start=start)
+        run = run_stream(stream, tested, learn=tested.train, feedback=None)
+        cells = []
+        for count in (300, 1000, len(stream)):
+            found = measure(run.is_spam[:count], run.scores[:count])
+            cells.append(f"{found.roca_complement_percent:.3f}")
+            cells.append(f"{found.spam_missed_percent_at_ham_0_1_percent:.1f}")
+        rows.append(f"| {name} | " + " | ".join(cells) + " |")
+        console.print(rows[-1], highlight=False)
+    head = (
+        "| start with | 1-ROCA %, first 300 | missed %, first 300 | 1-ROCA %, first 1,000 "
+        "| missed %, first 1,000 | 1-ROCA %, all | missed %, all |\n"
+        "| --- | --- | --- | --- | --- | --- | --- |\n"
+    )
+    return head + "\n".join(rows) + "\n"
+
+
+@click.command()
+@click.option(
+    "--corpus", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True
+)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True)
+def main(*, corpus: Path, out: Path) -> None:
+    """Judge the baseline on mail of other sites."""
+    console = Console(stderr=True)
+    out.mkdir(parents=True, exist_ok=True)
+    text = start_table(corpus, console) + "\n" + foreign_tables(corpus, console)
+    (out / "foreign.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
