@@ -6,6 +6,7 @@ is killed they notice, drain and leave.
 """
 
 import contextlib
+import fcntl
 import os
 import pwd
 import selectors
@@ -27,6 +28,7 @@ from gateway.telemetry.slots import Slots
 
 _START_S = 60.0  # until the first heartbeat: a large index may have to migrate
 _LONGEST_PAUSE_S = 10.0
+_PORT_PATIENCE_S = 5.0
 _log = structlog.get_logger()
 
 
@@ -89,13 +91,16 @@ class Supervisor:
     _stopping: bool = False
     _announced: bool = False
     _lifeline: tuple[int, int] = (-1, -1)
+    _family: int = -1
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit code."""
         passed = activated()
+        patience_s = self._join_family()
+        smtp, web = self.settings.smtp, self.settings.web
         self._listeners = {
-            "smtp": passed.get("smtp") or bind(self.settings.smtp.host, self.settings.smtp.port),
-            "web": passed.get("web") or bind(self.settings.web.host, self.settings.web.port),
+            "smtp": passed.get("smtp") or bind(smtp.host, smtp.port, patience_s=patience_s),
+            "web": passed.get("web") or bind(web.host, web.port, patience_s=patience_s),
         }
         become(self.settings.node.user)
         self._lifeline = os.pipe()
@@ -112,6 +117,22 @@ class Supervisor:
             finally:
                 self._kill_all()
         return 0
+
+    def _join_family(self) -> float:
+        """How long the ports may stay taken: children of a killed supervisor finish their mail.
+
+        Every child inherits a shared lock, which is gone when the last of them is.
+        """
+        path = self.settings.paths.state / "run" / "family"
+        self._family = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._family, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            patience_s = _PORT_PATIENCE_S
+        except BlockingIOError:
+            _log.warning("children of a killed supervisor are still finishing their mail")
+            patience_s = self.settings.smtp.drain_timeout_s + _PORT_PATIENCE_S
+        fcntl.flock(self._family, fcntl.LOCK_SH)
+        return patience_s
 
     def _roles(self) -> list[str]:
         workers = self.settings.smtp.workers or os.cpu_count() or 1
@@ -131,7 +152,7 @@ class Supervisor:
         slot = next(number for number in range(10_000) if number not in used)
         self.slots.clear(slot)
         listener = self._listeners[role].fileno() if role in self._listeners else -1
-        passed = [self._lifeline[0], *([listener] if listener >= 0 else [])]
+        passed = [self._lifeline[0], self._family, *([listener] if listener >= 0 else [])]
         arguments = ["serve", "--config", str(self.config), "--role", role]
         environment = {
             **os.environ,

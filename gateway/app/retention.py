@@ -1,11 +1,13 @@
 """What is no longer ours leaves the disk; what was held long enough expires first."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import structlog
 
 from gateway.core.clock import Clock
 from gateway.core.record import CopyState, Event, What
+from gateway.store.backup import removal_lock
 from gateway.store.journal import Journal
 from gateway.store.queries import Listings
 from gateway.store.records import FileRecords
@@ -13,6 +15,34 @@ from gateway.store.records import FileRecords
 _log = structlog.get_logger()
 _SLICE = 500
 _GRACE_MS = 60_000  # a record this young may still be on its way into the index
+_STEADY_S = 3600.0
+_JUMP_MS = 60_000  # what time servers slew stays far below
+
+
+@dataclass(slots=True)
+class SteadyClock:
+    """Whether the wall clock has kept pace with the monotonic one for an hour.
+
+    Expiry removes mail for good, and a machine may come up years ahead until its time server is
+    heard: whatever the wall clock says, nobody's held mail goes because of a jump.
+    """
+
+    clock: Clock
+    _ahead_ms: float = field(init=False)
+    _since_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._since_s = self.clock.monotonic_s()
+        self._ahead_ms = self.clock.now_ms() - self._since_s * 1000
+
+    def steady(self) -> bool:
+        """Look at both clocks; a jump either way starts the hour anew."""
+        now_s = self.clock.monotonic_s()
+        ahead_ms = self.clock.now_ms() - now_s * 1000
+        if abs(ahead_ms - self._ahead_ms) > _JUMP_MS:
+            _log.warning("the clock jumped", by_s=round((ahead_ms - self._ahead_ms) / 1000))
+            self._ahead_ms, self._since_s = ahead_ms, now_s
+        return now_s - self._since_s >= _STEADY_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +52,9 @@ class Retention:
     listings: Listings
     records: FileRecords
     journal: Journal
+    state: Path
     clock: Clock
+    steadiness: SteadyClock
 
     def round(self) -> None:
         """Expire held copies whose time is over; remove records that no copy needs.
@@ -31,7 +63,7 @@ class Retention:
             GatewayError: database or disk failed; the next round goes on.
         """
         now = self.clock.now_ms()
-        over = self.listings.expired(now)
+        over = self.listings.expired(now) if self.steadiness.steady() else ()
         if over:
             self.journal.append_durable_now(
                 [
@@ -46,8 +78,12 @@ class Retention:
                 ]
             )
             _log.info("held copies expired", copies=len(over))
-        removed = self._remove_settled()
-        self.records.tidy(now - _GRACE_MS)
+        lock = removal_lock(self.state)
+        if lock is None:
+            return  # a backup runs: it reads records before and after the journals
+        with lock:
+            removed = self._remove_settled()
+            self.records.tidy(now - _GRACE_MS)
         if removed:
             _log.info("records removed", records=removed)
 

@@ -24,6 +24,8 @@ _COMMANDS = {  # name -> module of gateway.cli and attribute in it
     "customer": "domains:customer",
     "user": "domains:user",
     "doctor": "doctor:doctor",
+    "backup": "backup:backup",
+    "restore": "backup:restore",
 }
 _TRAINING = "schwamm.commands"
 

@@ -1,0 +1,157 @@
+"""``schwamm backup`` and ``schwamm restore``: all of the state in one file, and back."""
+
+import contextlib
+import fcntl
+import os
+import pwd
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+
+from gateway.cli.context import config_option, language
+from gateway.core.clock import SystemClock
+from gateway.core.errors import ConfigError, GatewayError
+from gateway.locale import translator
+from gateway.settings import Settings, find_config
+from gateway.store.backup import BackupError, Progress, back_up, removal_lock
+from gateway.store.lock import WriterLock
+from gateway.store.restore import is_empty, verify
+from gateway.store.restore import restore as put_in_place
+
+_WAIT_FOR_KEEPER_S = 60.0
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@config_option
+def backup(settings: Settings, file: Path) -> None:
+    """Write all of the state into a new FILE while the gateway runs.
+
+    It holds people's mail, password digests and keys: keep it as safe as the gateway itself.
+    """
+    _ = translator(language(settings))
+    state = settings.paths.state
+    if not state.is_dir():
+        raise ConfigError(f"{state} does not exist; there is nothing to back up")
+    about: dict[str, object] = {
+        "schwamm": version("schwamm"),
+        "node": settings.node.name,
+        "created_at_ms": SystemClock().now_ms(),
+    }
+    with _nothing_removed(state), _shown(_("Backup")) as tell:
+        written = back_up(state, file, about=about, config=_config(), tell=tell)
+    click.echo(
+        _("{files} files, {size} MB, are in {file}.").format(
+            files=written.files, size=round(written.size_bytes / 1e6, 1), file=file
+        )
+    )
+    if settings.index.url:
+        click.echo(_("The database is not in it; back it up with: pg_dump"), err=True)
+    if settings.model.directory is not None:
+        click.echo(_("The models lie elsewhere and are not in it."), err=True)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--force", is_flag=True, help="Also where there is something: it is moved aside.")
+@config_option
+def restore(settings: Settings, file: Path, force: bool) -> None:
+    """Put a backup in place of the state; the gateway must not run. The queue starts on hold."""
+    _ = translator(language(settings))
+    state = settings.paths.state
+    if not force and not is_empty(state):
+        raise GatewayError(
+            f"{state} is not empty; with --force what is there is moved aside, into a directory "
+            "beside what is restored"
+        )
+    with _shown(_("Checking")) as tell:
+        checked = verify(file, tell=tell)
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    with _nobody_else(state), _shown(_("Restoring")) as tell:
+        aside = put_in_place(file, checked, state, stamp=stamp, tell=tell)
+        _give_to(settings.node.user, state)
+    click.echo(_("{files} files restored.").format(files=len(checked.names)))
+    if aside.exists():
+        click.echo(_("What was there before is in {path}.").format(path=aside))
+    click.echo(
+        _(
+            "The queue is on hold, so that nothing goes out twice; look at it with: {command}"
+        ).format(command="schwamm queue list")
+    )
+    click.echo(_("Let it go with: {command}").format(command="schwamm queue resume"))
+
+
+def _config() -> Path | None:
+    given = click.get_current_context().params.get("config")
+    try:
+        return find_config(given)
+    except ConfigError:
+        return None
+
+
+@contextlib.contextmanager
+def _nothing_removed(state: Path) -> Iterator[None]:
+    """Keep records from being removed: a backup reads them before and after the journals."""
+    end = time.monotonic() + _WAIT_FOR_KEEPER_S
+    while (lock := removal_lock(state)) is None:
+        if time.monotonic() > end:
+            raise BackupError("another backup runs; try again when it is done")
+        time.sleep(0.2)
+    with lock:
+        yield
+
+
+@contextlib.contextmanager
+def _nobody_else(state: Path) -> Iterator[None]:
+    """Neither supervisor, nor keeper, nor what a killed supervisor left behind."""
+    (state / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.ExitStack() as closing:
+        keeper = WriterLock.try_acquire(state / "index.lock")
+        if keeper is None:
+            raise _running(state)
+        closing.enter_context(keeper)
+        for name in ("lock", "family"):
+            file = closing.enter_context((state / "run" / name).open("a"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _running(state) from None
+        yield
+
+
+def _running(state: Path) -> GatewayError:
+    return GatewayError(f"a gateway runs on {state}; stop it first, then restore")
+
+
+def _give_to(user: str, state: Path) -> None:
+    """Root restores for the user that serves."""
+    if os.geteuid() != 0 or not user:
+        return
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError as error:
+        raise ConfigError(f"node.user: there is no user {user!r} on this machine") from error
+    for folder, _, names in os.walk(state):
+        for path in (folder, *(os.path.join(folder, name) for name in names)):  # noqa: PTH118
+            shutil.chown(path, entry.pw_uid, entry.pw_gid)
+
+
+@contextlib.contextmanager
+def _shown(what: str) -> Iterator[Progress]:
+    """A bar for whoever sits at the terminal."""
+    from rich.console import Console  # noqa: PLC0415  60 ms
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    with Bar(console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+
+        def tell(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield tell
