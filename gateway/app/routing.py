@@ -1,5 +1,6 @@
 """The generation a process serves from, and which recipients it takes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from gateway.core.addresses import Address, parse_address
 from gateway.core.errors import ConfigError
 from gateway.core.mail import Session
 from gateway.core.reply import NO_RELAY, Reply
-from gateway.core.routing import Generation
+from gateway.core.routing import Generation, NextHop, NextHopKind
 from gateway.store.generations import load_current
 
 _log = structlog.get_logger()
@@ -47,6 +48,18 @@ class Routing:
         except OSError:
             return (0, 0)
         return (status.st_ino, status.st_mtime_ns)
+
+
+def all_pass_dsn_on(generation: Generation, offers_dsn: Callable[[NextHop], bool]) -> bool:
+    """Whether every next hop takes requests for delivery status notifications (RFC 3461).
+
+    Then, and only then, we can promise a client that its requests are kept: where a next hop does
+    not take them, §5.2.2 would have us write to senders that may be forged.
+    """
+    hops = [hop for domain in generation.domains for hop in domain.next_hops]
+    return bool(hops) and all(
+        hop.kind is not NextHopKind.MAILDIR and offers_dsn(hop) for hop in hops
+    )
 
 
 @dataclass(frozen=True, slots=True)

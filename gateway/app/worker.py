@@ -8,7 +8,7 @@ import structlog
 
 from gateway.app.availability import AvailabilityJournal
 from gateway.app.life import Life, Seat
-from gateway.app.routing import Routing, ServedRecipients
+from gateway.app.routing import Routing, ServedRecipients, all_pass_dsn_on
 from gateway.app.scanning import build_scanner, connection_checks
 from gateway.checks.check import ConnectionCheck, ConnectionFacts
 from gateway.core.clock import SystemClock
@@ -108,8 +108,12 @@ async def run_worker(settings: Settings) -> None:
             return nothing_to_ask
         return asyncio.create_task(_look_up(session.ip, lists, settings.dns.budget_s))
 
+    dsn = False
+
     async def tick() -> None:
+        nonlocal dsn
         routing.refresh()
+        dsn = all_pass_dsn_on(routing.current, pool.offers_dsn)
         if models.refresh():
             _log.info("serving a new model", model=models.current().model_id)
 
@@ -124,6 +128,7 @@ async def run_worker(settings: Settings) -> None:
         log=_log,
         temporary=state / "tmp",
         tls=_tls(settings, clock),
+        dsn_kept=lambda: dsn,
         per_client=NetworkLimits(settings.smtp, _counts(settings, seat, clock)),
     )
     availability.note("process", f"smtp-{os.getpid()}", up=True)

@@ -22,6 +22,18 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DsnRequest:
+    """What a client asks to be told about one recipient (RFC 3461 §4.1, §4.2), as it came.
+
+    ``recipient`` is the address key; ``notify`` and ``orcpt`` are empty where nothing was said.
+    """
+
+    recipient: str
+    notify: str = ""
+    orcpt: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
     """Who a transaction says it is from, and who shall receive it.
 
@@ -35,6 +47,9 @@ class Envelope:
     smtputf8: bool = False
     body_8bit: bool = False  # BODY=8BITMIME was declared (RFC 6152)
     declared_size: int | None = None
+    ret: str = ""  # RET and ENVID of RFC 3461, as they came
+    envid: str = ""
+    dsn: tuple[DsnRequest, ...] = ()  # of the recipients that came with any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

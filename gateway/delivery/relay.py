@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from gateway.core.clock import Clock
 from gateway.core.handoff import CopyReply, Phase
+from gateway.core.mail import DsnRequest
 from gateway.core.record import Copy, CopyState, MessageFacts
 from gateway.core.routing import Generation, NextHop, NextHopKind
 from gateway.core.verdict import Action
@@ -152,12 +153,24 @@ class Relay:
 
 def _transaction(facts: MessageFacts, copies: Sequence[Copy], content: Outgoing) -> Transaction:
     envelope = facts.envelope
+    asked = {one.recipient: one for one in envelope.dsn}
+    nothing = DsnRequest(recipient="")
     return Transaction(
         mail_from=envelope.mail_from,
-        recipients=tuple(Recipient(key=one.recipient, rcpt_to=one.rcpt_to) for one in copies),
+        recipients=tuple(
+            Recipient(
+                key=one.recipient,
+                rcpt_to=one.rcpt_to,
+                notify=asked.get(one.recipient, nothing).notify,
+                orcpt=asked.get(one.recipient, nothing).orcpt,
+            )
+            for one in copies
+        ),
         content=content,
         smtputf8=envelope.smtputf8,
         body_8bit=envelope.body_8bit,
+        ret=envelope.ret,
+        envid=envelope.envid,
     )
 
 

@@ -28,6 +28,8 @@ class Recipient:
 
     key: str
     rcpt_to: str
+    notify: str = ""  # as in core.mail.DsnRequest
+    orcpt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,8 @@ class Transaction:
     content: Content
     smtputf8: bool = False
     body_8bit: bool = False
+    ret: str = ""
+    envid: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,7 @@ class _Hop:
     next_try_s: float = 0.0
     probing: bool = False
     plain_until_s: float = 0.0
+    dsn: bool = False  # offered at its last greeting
     suspect: bool = False  # it fell silent in a conversation: a greeting does not clear it
 
 
@@ -90,6 +91,11 @@ class Pool:
     def down_hops(self) -> tuple[NextHop, ...]:
         """Next hops whose last word was a failure."""
         return tuple(hop for hop, known in self._hops.items() if known.down)
+
+    def offers_dsn(self, hop: NextHop) -> bool:
+        """Whether this next hop offered DSN (RFC 3461) when it last greeted us."""
+        known = self._hops.get(hop)
+        return known is not None and known.dsn
 
     def expect_up(self, hop: NextHop) -> None:
         """Another process reached it: the next attempt need not wait out the pause."""
@@ -171,7 +177,9 @@ class Pool:
         if isinstance(connection, ConnectFault):
             state.suspect = False
             self._went_down(hop, state, connection.text)
-        elif not state.suspect:
+            return connection
+        state.dsn = connection.offer.dsn
+        if not state.suspect:
             self._came_up(hop, state)
         return connection
 

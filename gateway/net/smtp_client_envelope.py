@@ -21,6 +21,8 @@ _TOO_BIG = Reply(code=552, enhanced="5.3.4", text="message is larger than the ne
 _BAD_ADDRESS = Reply(code=553, enhanced="5.1.3", text="address cannot be sent in a command")
 _PATH = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s<>"]+)(?:@[^\s<>"]+)?\Z')
 
+_PARAMETER = re.compile(r"[!-<>-~\u0080-\ud7ff\ue000-\U0010ffff]{1,500}\Z")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
@@ -32,6 +34,7 @@ class Offer:
     starttls: bool = False
     size: bool = False
     size_bytes: int = 0
+    dsn: bool = False
 
     @classmethod
     def parse(cls, lines: tuple[str, ...]) -> Self:
@@ -47,6 +50,7 @@ class Offer:
             starttls="STARTTLS" in keywords,
             size="SIZE" in keywords,
             size_bytes=limit,
+            dsn="DSN" in keywords,
         )
 
 
@@ -60,12 +64,30 @@ def mail_command(transaction: Transaction, offer: Offer) -> bytes:
         parts.append("BODY=8BITMIME")
     if offer.smtputf8 and needs_smtputf8(transaction):
         parts.append("SMTPUTF8")
+    if offer.dsn:
+        parts += _parameters(offer, RET=transaction.ret, ENVID=transaction.envid)
     return " ".join(parts).encode() + b"\r\n"
 
 
 def rcpt_command(recipient: Recipient, offer: Offer) -> bytes:
-    """``RCPT TO`` with the spelling that came."""
-    return f"RCPT TO:<{_spelling(recipient.rcpt_to, offer)}>\r\n".encode()
+    """``RCPT TO`` with the spelling that came.
+
+    Where the next hop does not offer DSN its parameters go no further (RFC 3461 §5.2.2); we notify
+    nobody ourselves, and do not announce DSN then.
+    """
+    parts = [f"RCPT TO:<{_spelling(recipient.rcpt_to, offer)}>"]
+    if offer.dsn:
+        parts += _parameters(offer, NOTIFY=recipient.notify, ORCPT=recipient.orcpt)
+    return " ".join(parts).encode() + b"\r\n"
+
+
+def _parameters(offer: Offer, **given: str) -> list[str]:
+    """Those that were given and fit in a command of this next hop."""
+    return [
+        f"{key}={value}"
+        for key, value in given.items()
+        if _PARAMETER.match(value) and (offer.smtputf8 or value.isascii())
+    ]
 
 
 def needs_smtputf8(transaction: Transaction) -> bool:

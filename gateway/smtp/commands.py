@@ -5,7 +5,7 @@ mail comes from addresses that RFC 5321 would not allow (two dots in a row, long
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gateway.core.addresses import normal_domain
 from gateway.core.errors import AddressError
@@ -18,7 +18,11 @@ _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-\u0080-\U0010ffff]+\Z")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"\Z')
 _LITERAL = re.compile(r"\[[A-Za-z0-9:.\-]{1,60}\]\Z")
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*\Z")
-_NOTIFY = frozenset({"SUCCESS", "FAILURE", "DELAY"})
+_NOTIFY = ("SUCCESS", "FAILURE", "DELAY")
+_MAX_ENVID = 100  # RFC 3461 §4.4
+_MAX_ORCPT = 500  # RFC 3461 §4.2
+# RFC 6533 §3: printable characters as they are or as \x{...}
+_UTF8_XTEXT = re.compile(r"(?:[!-*,-<>-\[\]-~\u0080-\U0010ffff]|\\x\{[0-9A-F]{2,6}\})+\Z")
 _MAX_SIZE_DIGITS = 20  # RFC 1870 §3
 
 
@@ -56,7 +60,7 @@ class MailParameters:
 class RcptParameters:
     """The parameters of RCPT that we know, all of DSN (RFC 3461)."""
 
-    notify: frozenset[str] = field(default=frozenset())
+    notify: str = ""  # NEVER, or some of SUCCESS, FAILURE and DELAY with commas between them
     orcpt: str = ""
 
 
@@ -121,7 +125,7 @@ def _parameters(tail: str) -> dict[str, str | None]:
 def mail_parameters(given: dict[str, str | None], *, max_bytes: int) -> MailParameters:
     """Check the parameters of MAIL.
 
-    Those of DSN are taken though DSN is not announced yet: refusing them would lose good mail of
+    Those of DSN are taken where DSN is not announced, too: refusing them would lose good mail of
     careless clients, and nothing was promised to them.
 
     Raises:
@@ -166,7 +170,7 @@ def _xtext(left: dict[str, str | None], key: str) -> str:
     if key not in left:
         return ""
     value = left.pop(key) or ""
-    if not value or len(value) > 500 or _XTEXT.match(value) is None:
+    if not value or len(value) > _MAX_ENVID or _XTEXT.match(value) is None:
         raise RefusedCommandError(BAD_ARGUMENTS, f"malformed {key}")
     return value
 
@@ -180,21 +184,30 @@ def rcpt_parameters(given: dict[str, str | None]) -> RcptParameters:
     if not given:
         return _PLAIN_RCPT
     left = dict(given)
-    notify = frozenset[str]()
-    if "NOTIFY" in left:
-        notify = frozenset((left.pop("NOTIFY") or "").upper().split(","))
-        if notify != {"NEVER"} and not notify <= _NOTIFY:
-            raise RefusedCommandError(BAD_ARGUMENTS, "malformed NOTIFY")
-    orcpt = ""
-    if "ORCPT" in left:
-        kind, semicolon, _ = (left["ORCPT"] or "").partition(";")
-        if not kind or not semicolon:
-            raise RefusedCommandError(BAD_ARGUMENTS, "malformed ORCPT")
-        # utf-8 addresses (RFC 6533) go beyond xtext; what _VALUE let through is printable.
-        orcpt = left.pop("ORCPT") or ""
+    notify = _notify(left.pop("NOTIFY") or "") if "NOTIFY" in left else ""
+    orcpt = _orcpt(left.pop("ORCPT") or "") if "ORCPT" in left else ""
     if left:
         raise RefusedCommandError(UNKNOWN_PARAMETER, "unknown parameter of RCPT")
     return RcptParameters(notify=notify, orcpt=orcpt)
+
+
+def _notify(value: str) -> str:
+    words = value.upper().split(",")
+    if words == ["NEVER"]:
+        return "NEVER"
+    if not set(words) <= set(_NOTIFY):
+        raise RefusedCommandError(BAD_ARGUMENTS, "malformed NOTIFY")
+    return ",".join(word for word in _NOTIFY if word in words)
+
+
+def _orcpt(value: str) -> str:
+    kind, _, address = value.partition(";")
+    pattern = _UTF8_XTEXT if kind.lower() == "utf-8" else _XTEXT
+    if len(value) > _MAX_ORCPT or not address or _KEYWORD.match(kind) is None:
+        raise RefusedCommandError(BAD_ARGUMENTS, "malformed ORCPT")
+    if pattern.match(address) is None:
+        raise RefusedCommandError(BAD_ARGUMENTS, "malformed address in ORCPT")
+    return value
 
 
 def reverse_path(text: str) -> str:

@@ -5,11 +5,12 @@ import mmap
 
 from gateway.core.addresses import Address, parse_address
 from gateway.core.errors import AddressError
-from gateway.core.mail import Mail
+from gateway.core.mail import DsnRequest, Mail
 from gateway.core.reply import MAIL_LOOP, Reply
 from gateway.smtp import answers
 from gateway.smtp.body import Body
 from gateway.smtp.commands import (
+    RcptParameters,
     RefusedCommandError,
     mail_parameters,
     parse_path,
@@ -53,6 +54,8 @@ class SmtpConnection(Conversation[F]):
             smtputf8=given.smtputf8,
             body_8bit=given.body_8bit,
             declared_size=given.size,
+            ret=given.ret,
+            envid=given.envid,
         )
         self._answer(answers.SENDER_OK)
 
@@ -64,7 +67,7 @@ class SmtpConnection(Conversation[F]):
         path = parse_path(argument, "TO:")
         if path.parameters and not self._client.esmtp:
             raise RefusedCommandError(answers.UNKNOWN_PARAMETER, "parameters after HELO")
-        rcpt_parameters(path.parameters)
+        given = rcpt_parameters(path.parameters)
         if not transaction.smtputf8 and not path.address.isascii():
             raise RefusedCommandError(answers.NEEDS_SMTPUTF8, "non-ASCII recipient")
         try:
@@ -81,14 +84,20 @@ class SmtpConnection(Conversation[F]):
         if isinstance(mailbox, Reply):
             await self._refuse_recipient(transaction, path.address, mailbox)
         else:
-            self._add_recipient(transaction, mailbox)
+            self._add_recipient(transaction, mailbox, given)
 
-    def _add_recipient(self, transaction: Transaction, mailbox: Address) -> None:
+    def _add_recipient(
+        self, transaction: Transaction, mailbox: Address, given: RcptParameters
+    ) -> None:
         if mailbox.key not in transaction.recipients:
             if len(transaction.recipients) >= self._limits.max_recipients:
                 self._answer(answers.TOO_MANY_RECIPIENTS)
                 return
             transaction.recipients[mailbox.key] = mailbox
+            if given.notify or given.orcpt:
+                transaction.dsn[mailbox.key] = DsnRequest(
+                    recipient=mailbox.key, notify=given.notify, orcpt=given.orcpt
+                )
         self._answer(answers.RECIPIENT_OK)
 
     async def _refuse_recipient(self, transaction: Transaction, address: str, reply: Reply) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Generic
 
@@ -88,12 +89,14 @@ async def start_server(  # noqa: PLR0913  the list of what the composition root 
     tls: TlsContexts | None = None,
     limits: Limits | None = None,
     per_client: ClientLimits | None = None,
+    dsn_kept: Callable[[], bool] = lambda: False,
 ) -> SmtpServer[F]:
     """Serve SMTP on ``sock``, an already bound socket that is given over (see ``listen``).
 
     ``temporary`` is an existing directory for large messages in flight, on the file system of the
     records. ``limits`` takes the place of those from ``settings``; ``per_client`` is where limits
-    that count for all workers together go.
+    that count for all workers together go. ``dsn_kept`` says whether DSN is announced: only who can
+    pass all requests of RFC 3461 on may promise to.
     """
     bounds = limits or Limits.from_settings(settings)
     service = Service(
@@ -111,6 +114,7 @@ async def start_server(  # noqa: PLR0913  the list of what the composition root 
         or NetworkLimits(settings, NetworkCounts.private(now_s=clock.monotonic_s)),
         unlimited=Networks(settings.unlimited_networks),
         proxies=Networks(settings.proxy_networks),
+        dsn_kept=dsn_kept,
         budget=ByteBudget(bounds.memory_budget_bytes),
     )
     server = SmtpServer(service)

@@ -59,18 +59,24 @@ class Service(Generic[F]):
     draining: bool = False
     connections: "set[Conversation[F]]" = field(default_factory=set)
     on_idle: Callable[[], None] | None = None  # told when nothing is open or under way
+    dsn_kept: Callable[[], bool] = lambda: False  # whether to announce DSN (RFC 3461)
     greeting: bytes = b""
     hello: bytes = b""
-    ehlo: bytes = b""
-    ehlo_with_tls: bytes = b""
+    _ehlo: dict[tuple[bool, bool], bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         host = self.hostname
         self.greeting = f"220 {host} ESMTP\r\n".encode()
         self.hello = f"250 {host}\r\n".encode()
         words = ["PIPELINING", f"SIZE {self.limits.max_message_bytes}", "8BITMIME", "SMTPUTF8"]
-        self.ehlo = _ehlo(host, [*words, "ENHANCEDSTATUSCODES"])
-        self.ehlo_with_tls = _ehlo(host, [*words, "STARTTLS", "ENHANCEDSTATUSCODES"])
+        for tls in (False, True):
+            for dsn in (False, True):
+                more = ["STARTTLS"] * tls + ["DSN"] * dsn + ["ENHANCEDSTATUSCODES"]
+                self._ehlo[tls, dsn] = _ehlo(host, [*words, *more])
+
+    def ehlo(self, *, tls: bool) -> bytes:
+        """The reply to EHLO, with STARTTLS or without."""
+        return self._ehlo[tls, self.dsn_kept()]
 
     def gone(self, connection: "Conversation[F]") -> None:
         """A connection's handler has ended; its last words may still be on their way."""

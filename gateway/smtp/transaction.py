@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from gateway.core.addresses import Address
-from gateway.core.mail import Envelope
+from gateway.core.mail import DsnRequest, Envelope
 
 
 @dataclass(slots=True, kw_only=True)
@@ -20,6 +20,9 @@ class Transaction:
     declared_size: int | None
     recipients: dict[str, Address] = field(default_factory=dict)
     refused: int = 0
+    ret: str = ""
+    envid: str = ""
+    dsn: dict[str, DsnRequest] = field(default_factory=dict)  # by address key
 
     def envelope(self) -> Envelope:
         """What the intake sees."""
@@ -29,4 +32,7 @@ class Transaction:
             smtputf8=self.smtputf8,
             body_8bit=self.body_8bit,
             declared_size=self.declared_size,
+            ret=self.ret,
+            envid=self.envid,
+            dsn=tuple(self.dsn.values()),
         )

@@ -12,7 +12,7 @@ from typing import cast
 
 from gateway.core.addresses import Address
 from gateway.core.errors import RecordFormatError
-from gateway.core.mail import Envelope, Session
+from gateway.core.mail import DsnRequest, Envelope, Session
 from gateway.core.record import Copy, CopyState, Event, HoldReason, MessageFacts, What
 from gateway.core.routing import NextHop, NextHopKind
 from gateway.core.verdict import Action, Verdict
@@ -284,6 +284,15 @@ def _envelope_to_json(envelope: Envelope) -> Json:
         data["body_8bit"] = True
     if envelope.declared_size is not None:
         data["declared_size"] = envelope.declared_size
+    if envelope.ret:
+        data["ret"] = envelope.ret
+    if envelope.envid:
+        data["envid"] = envelope.envid
+    if envelope.dsn:
+        data["dsn"] = [
+            {"recipient": one.recipient, "notify": one.notify, "orcpt": one.orcpt}
+            for one in envelope.dsn
+        ]
     return data
 
 
@@ -295,6 +304,18 @@ def _envelope_from_json(value: object) -> Envelope:
         smtputf8=data.flag("smtputf8"),
         body_8bit=data.flag("body_8bit"),
         declared_size=data.optional_integer("declared_size"),
+        ret=data.text("ret", ""),
+        envid=data.text("envid", ""),
+        dsn=tuple(_dsn_from_json(entry) for entry in data.entries("dsn")),
+    )
+
+
+def _dsn_from_json(value: object) -> DsnRequest:
+    data = Fields(value, "DSN request")
+    return DsnRequest(
+        recipient=data.text("recipient"),
+        notify=data.text("notify", ""),
+        orcpt=data.text("orcpt", ""),
     )
 
 
