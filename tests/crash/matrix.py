@@ -83,7 +83,7 @@ class Load:
     """Clients that send one message after the other until ``stop``, and then finish theirs."""
 
     ledger: Ledger
-    pause_s: float = 0.02
+    pause_s: float = 0.08
     stopping: bool = False
 
     async def run(self) -> None:

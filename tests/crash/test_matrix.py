@@ -69,9 +69,8 @@ async def test_a_thousand_kills_lose_nothing(tmp_path: Path) -> None:
         round_hits, round_counts = await one_round(directory, POINTS, number)
         hits += round_hits
         counts.update(round_counts)
-        print(f"round {number + 1}: {sum(hits.values())} kills", flush=True)
+        print_table(hits, counts)
     assert all(hits[point] >= ROUNDS for point in POINTS)
-    print_table(hits, counts)
 
 
 def print_table(hits: Counter[str], counts: Counter[str]) -> None:
@@ -82,7 +81,7 @@ def print_table(hits: Counter[str], counts: Counter[str]) -> None:
             print(f"| {role} | {place} | {hits[point]} |")
     print(f"\n{sum(hits.values())} kills at {len(hits)} points")
     for what, number in counts.items():
-        print(f"- {what}: {number}")
+        print(f"- {what}: {number}", flush=True)
 
 
 def test_the_judge_sees_what_is_lost_and_what_is_twice() -> None:
