@@ -21,6 +21,7 @@ from models.classifier import (
     Classifier,
     ContentScore,
     NaiveBayes,
+    Parts,
     ScoreParameters,
     SecondStage,
 )
@@ -71,6 +72,7 @@ class OnlineFilter:
             self._start_from(bundle, start or StartShare())
         naive = NaiveBayes(self.counts, self.parameters)
         self.classifier = Classifier(naive, self.second.weights, LEARNING_UNIT)
+        self._scored: tuple[Features, Parts] | None = None
         self._recent: OrderedDict[bytes, tuple[Features, Features | None]] = OrderedDict()
 
     def _start_from(self, bundle: Bundle, start: StartShare) -> None:
@@ -113,7 +115,7 @@ class OnlineFilter:
     def score(self, raw: bytes, words: int = 0) -> ContentScore:
         """Score a message with everything there is to say about it."""
         features = self._worse_view(raw)
-        parts = self.classifier.parts(features)
+        parts = self._parts(features)
         return ContentScore(
             probability=self.calibration.probability(parts.log_odds),
             log_odds=parts.log_odds,
@@ -129,7 +131,13 @@ class OnlineFilter:
 
     def log_odds(self, features: Features) -> float:
         """Return the log odds of spam, uncalibrated."""
-        return self.classifier.parts(features).log_odds
+        return self._parts(features).log_odds
+
+    def _parts(self, features: Features) -> Parts:
+        """Score features, once only if they are learned right after they were scored."""
+        if self._scored is None or self._scored[0] is not features:
+            self._scored = features, self.classifier.parts(features)
+        return self._scored[1]
 
     def train(self, raw: bytes, is_spam: bool) -> None:
         """Learn a message."""
@@ -141,15 +149,18 @@ class OnlineFilter:
         The second stage can't forget exactly; it is refitted from stored features in training.
         """
         self.counts.subtract(self.features(raw), is_spam=is_spam)
+        self._scored = None
 
     def learn(self, features: Features, *, is_spam: bool) -> None:
         """Learn a message's features: one step of the second stage, then the counts."""
         self.refine(features, is_spam=is_spam)
         self.counts.add(features, is_spam=is_spam)
+        self._scored = None
 
     def refine(self, features: Features, *, is_spam: bool) -> None:
         """Let only the second stage learn, as in a further epoch over counted messages."""
-        self.second.learn(features, self.classifier.parts(features), is_spam=is_spam)
+        self.second.learn(features, self._parts(features), is_spam=is_spam)
+        self._scored = None
 
     def publishable(self, manifest: Manifest) -> Bundle:
         """Return what was learned as a sealed bundle with this manifest's texts and limits."""
