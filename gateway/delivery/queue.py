@@ -35,6 +35,7 @@ LEASE_MS: Final = 120_000
 POLL_S: Final = 5.0
 PROBE_EVERY_S: Final = 1.0
 JOURNAL_RETRY_S: Final = 5.0
+JUMP_MS: Final = 60_000  # a clock that goes back so far was set, not slewed
 _RETENTION_DAYS: Final = 14  # for a domain that is served no more
 
 
@@ -116,6 +117,7 @@ class Queue:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = False
+        self._ahead_ms = self._wall_ahead_ms()
         self.counts: Counter[str] = Counter()
 
     def wake(self) -> None:
@@ -177,6 +179,7 @@ class Queue:
             GatewayError: the store cannot be used.
         """
         await self._hurry_for_those_back()
+        await self._hurry_after_a_jump_back()
         claimed = 0
         while not self._stopping and len(self._held) < IN_HAND:
             claims = await self._store.claim(
@@ -201,6 +204,18 @@ class Queue:
             number = await self._store.make_due(domains, self._clock.now_ms())
             _log.info("next_hop_back", next_hops=sorted(map(str, hops)), copies_due=number)
         self._came_up -= hops  # only now: a store that failed is asked again
+
+    async def _hurry_after_a_jump_back(self) -> None:
+        """What was due in minutes must not wait until a clock that was set back has caught up."""
+        ahead_ms = self._wall_ahead_ms()
+        if ahead_ms < self._ahead_ms - JUMP_MS:
+            domains = await self._store.waiting_domains()
+            number = await self._store.make_due(domains, self._clock.now_ms()) if domains else 0
+            _log.warning("clock_went_back", by_ms=self._ahead_ms - ahead_ms, copies_due=number)
+        self._ahead_ms = ahead_ms  # only now: a store that failed is asked again
+
+    def _wall_ahead_ms(self) -> int:
+        return self._clock.now_ms() - round(self._clock.monotonic_s() * 1000)
 
     def _busy(self) -> list[str]:
         return [
