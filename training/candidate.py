@@ -118,25 +118,22 @@ def train_candidate(
     """
     site, fixed_set = set_apart(lessons.in_canonical_order())
     trainer = Trainer(site, start, on_step)
-    parts = _cut(trainer, None if live is None else live.metrics.get(LEARNED_UNTIL))
-    labels = trainer.labels
-    if not 0 < labels[parts.test].sum() < len(parts.test):
-        raise ValueError("too little ham or spam came after what the serving model learned")
-    learner = trainer.fitted(parts.learned)
-    held_back = trainer.log_odds(learner, parts.calibrated_on)
-    calibration = fit_calibration(held_back, labels[parts.calibrated_on])
-    gate = judge(
-        labels[parts.test],
-        _probabilities(trainer.log_odds(learner, parts.test), calibration),
-        None if live is None else _served(live, site.chosen(parts.test)),
-        threshold=_GATE_THRESHOLD,
-    )
-    final = trainer.fitted(np.arange(len(labels)))
     found = examine(
-        Voices(names=site.voices, is_spam=labels, learned=parts.learned, test=parts.test),
+        Voices(
+            names=site.voices,
+            is_spam=trainer.labels,
+            groups=trainer.groups,
+            trusted=frozenset(site.trusted),
+        ),
         trainer.scores,
     )
     reasons = sentences(found, say)
+    try:
+        parts, calibration, gate = _judged(trainer, live)
+    except ValueError as error:
+        # One person's labels may be all there is of the last days: then that is the reason.
+        raise ValueError("; ".join([str(error), *reasons])) from error
+    final = trainer.fitted(np.arange(len(site)))
     if live is not None:
         reasons += _fixed_set_reasons(final, calibration, live, fixed_set, say)
     gate = replace(gate, reasons=(*gate.reasons, *reasons))
@@ -149,6 +146,24 @@ def train_candidate(
         fixed_set=len(fixed_set),
         voices=tuple(found),
     )
+
+
+def _judged(trainer: Trainer, live: Bundle | None) -> tuple[Parts, Calibration, GateResult]:
+    """Learn the earliest mail, calibrate on the next, compare on the latest."""
+    parts = _cut(trainer, None if live is None else live.metrics.get(LEARNED_UNTIL))
+    labels = trainer.labels
+    if not 0 < labels[parts.test].sum() < len(parts.test):
+        raise ValueError("too little ham or spam came after what the serving model learned")
+    learner = trainer.fitted(parts.learned)
+    held_back = trainer.log_odds(learner, parts.calibrated_on)
+    calibration = fit_calibration(held_back, labels[parts.calibrated_on])
+    gate = judge(
+        labels[parts.test],
+        _probabilities(trainer.log_odds(learner, parts.test), calibration),
+        None if live is None else _served(live, trainer.lessons.chosen(parts.test)),
+        threshold=_GATE_THRESHOLD,
+    )
+    return parts, calibration, gate
 
 
 def _cut(trainer: Trainer, learned_until: float | None) -> Parts:

@@ -164,12 +164,23 @@ def corpus_import(
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option(
+    "--counts",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="OUT.npz",
+    help="Make no model: write what would be learned for another machine to merge.",
+)
+@click.option("--merge", is_flag=True, help="Learn what other machines wrote into FILES.")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
     "--progress/--no-progress",
     default=None,
     help="Show how far it is.  [default: on a terminal]",
 )
-def train(
+def train(  # noqa: PLR0913  # one for each option
     *,
+    files: tuple[Path, ...],
+    counts: Path | None,
+    merge: bool,
     corpus: tuple[Path, ...],
     config: Path | None,
     from_nothing: bool,
@@ -177,10 +188,17 @@ def train(
     as_json: bool,
     progress: bool | None,
 ) -> None:
-    """Make a candidate model from labelled mail and judge it; it does not serve before promoted."""
+    """Make a candidate model from labelled mail and judge it; it does not serve before promoted.
+
+    Several machines: 'train --counts ONE.npz' on each, then 'train --merge ONE.npz TWO.npz'.
+    """
     from training.cli_train import TrainRequest, run_train  # noqa: PLC0415
 
+    if merge is not bool(files) or (merge and corpus):
+        raise click.UsageError("give FILES with --merge, and neither of them with --corpus")
     request = TrainRequest(
+        merge=files,
+        counts=counts,
         corpus=corpus,
         config=config,
         from_nothing=from_nothing,

@@ -26,16 +26,21 @@ from training.cli_model import models_directory
 from training.cli_train_labels import tell_labels, tell_voices
 from training.corpus import CorpusMessage, CorpusProblem, read_index
 from training.corpus.index import find_index
+from training.count_file import CountFileError, read_count_file, write_count_file
 from training.labels import LabelReport, lessons_of
 from training.lessons import Lessons, gather
 from training.publish import publish
 from training.report_texts import ENGLISH
 from training.site_index import site_index
+from training.slabs import total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRequest:
-    """What ``schwamm train`` was asked for; ``without`` are people whose labels do not count."""
+    """What ``schwamm train`` was asked for; ``without`` are people whose labels do not count.
+
+    ``merge`` are count files to learn from, ``counts`` one to write instead of a model.
+    """
 
     corpus: Sequence[Path]
     config: Path | None
@@ -43,6 +48,8 @@ class TrainRequest:
     as_json: bool
     progress: bool | None
     without: Sequence[str] = ()
+    merge: Sequence[Path] = ()
+    counts: Path | None = None
 
 
 def run_train(request: TrainRequest) -> None:
@@ -55,6 +62,9 @@ def run_train(request: TrainRequest) -> None:
 
     settings = load(find_config(request.config))
     say = spoken(settings)
+    if request.counts is not None:
+        _write_counts(request.counts, request, settings, note, say)
+        return
     try:
         directory = models_directory(request.config)
         start = None if request.from_nothing else Bundle.load(baseline_directory())
@@ -76,7 +86,9 @@ def run_train(request: TrainRequest) -> None:
 def _lessons(
     request: TrainRequest, settings: Settings, note: OnProblem, step: Callable[[], None]
 ) -> tuple[Lessons, LabelReport | None]:
-    """The mail to learn; with ``--corpus`` that alone."""
+    """The mail to learn; with ``--corpus`` or ``--merge`` that alone."""
+    if request.merge:
+        return _merged(request), None
     lessons = gather(_mail(request.corpus, request.config, note), on_step=step)
     if request.corpus:
         return lessons, None
@@ -86,6 +98,52 @@ def _lessons(
     labelled, report = lessons_of(book, per_person_and_day=limit, without=request.without)
     lessons.extend(labelled)
     return lessons, report
+
+
+def _merged(request: TrainRequest) -> Lessons:
+    lessons = Lessons()
+    for path in request.merge:
+        try:
+            lessons.extend(read_count_file(path).lessons)
+        except CountFileError as error:
+            raise click.ClickException(str(error)) from error
+    heard = [place for place, voice in enumerate(lessons.voices) if voice not in request.without]
+    return lessons.chosen(heard)
+
+
+def _write_counts(
+    path: Path, request: TrainRequest, settings: Settings, note: OnProblem, say: Translator
+) -> None:
+    with progress_display(None, wanted=request.progress) as step:
+        lessons, labels = _lessons(request, settings, note, step)
+    try:
+        slabs = write_count_file(path, lessons)
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be written: {error}") from error
+    counts = total(slabs)
+    if request.as_json:
+        rows = [
+            {
+                "month": slab.month,
+                "customer": slab.customer,
+                "ham": slab.ham_messages,
+                "spam": slab.spam_messages,
+            }
+            for slab in slabs
+        ]
+        click.echo(json.dumps({"file": str(path), "digest": counts.digest(), "slabs": rows}))
+        return
+    if labels is not None:
+        tell_labels(labels, say)
+    for slab in slabs:
+        numbers = f"{slab.ham_messages:8} ham {slab.spam_messages:8} spam"
+        click.echo(f"{slab.month}  {slab.customer or '-':24} {numbers}")
+    _ = say
+    click.echo(
+        _("{path}: {ham} ham and {spam} spam; on another machine: schwamm train --merge").format(
+            path=path, ham=counts.ham_messages, spam=counts.spam_messages
+        )
+    )
 
 
 def _mail(

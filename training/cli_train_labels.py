@@ -41,8 +41,8 @@ def tell_voices(candidate: Candidate, _: Translator) -> None:
             _("  fixed set, never learned: {number} messages").format(number=candidate.fixed_set)
         )
     for one in candidate.voices:
-        if one.worse:
-            continue  # it stands among the reasons
+        if one.worse or not one.judged_on:
+            continue  # it stands among the reasons, or could not be examined
         known = _("everybody in the quarantine") if one.person == EVERYBODY else one.person
         click.echo(
             _("  the labels of {person} do not harm what others labelled ({number})").format(

@@ -1,10 +1,10 @@
 """The gate's second question: what do the labels of one person do to the mail of the others.
 
-The held-out mail alone cannot tell: whoever labels wrongly also labels the mail that is judged on.
-So for each person a model with all of their labels is compared with one without any, on held-out
-mail that others labelled. The same is asked of everybody in the quarantine together, on imported
-mail. And the finished model is compared with the serving one on the fixed set, which nobody but
-who imports mail has a say in, and which no model learns.
+The held-out mail alone cannot tell: whoever labels wrongly also labels the mail that is judged on,
+and may fill it. So for each person a model with all of their labels is compared with one without
+any, on the latest mail that others labelled. The same is asked of everybody in the quarantine
+together, on imported mail. And the finished model is compared with the serving one on the fixed
+set, which nobody but who imports mail has a say in, and which no model learns.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from training.split import IntArray
 MIN_LABELS = 20
 """Labels of a person below which no model is turned, and none is examined."""
 MIN_TEST = 25
-"""Ham, and spam, that others must have labelled in the held-out mail."""
+"""Ham, and spam, that others must have labelled in the mail that is judged on."""
 MAX_VOICES = 5
 """People who are examined, those with the most labels; all are examined together."""
 EVERYBODY = "*"
+_TEST_SHARE = 0.3
+_MOST_OTHERS = 8000  # of the mail of others the latest, so that this takes a bounded time
 
 _WHAT = {
     "ham_misclassified_percent": N_("catches {value} percentage points more of the ham"),
@@ -38,28 +40,39 @@ _OF_ONE = N_(
     "with the labels of {person} ({number}) the model {what} that others labelled; "
     "look at them, or leave them out: schwamm train --without {person}"
 )
+_ALONE = N_(
+    "nobody else labelled enough to compare the labels of {person} ({number}) with; "
+    "import mail, or let an administrator label, or: schwamm train --without {person}"
+)
 _OF_ALL = N_("with the labels of the quarantine ({number}) the model {what} that was imported")
 _FIXED = N_("the finished model {what} in the fixed set than the model that serves now")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Voices:
-    """Who labelled what: voices and labels by position, and the positions by their use."""
+    """Who labelled what, by position in order of time; ``groups`` numbers the campaigns.
+
+    ``trusted`` are people who may change models anyway, so they may be the only ones who label.
+    """
 
     names: Sequence[str]
     is_spam: BoolArray
-    learned: IntArray
-    test: IntArray
+    groups: IntArray
+    trusted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceFinding:
-    """What one person's labels do to the model for the others; ``worse`` is empty if no harm."""
+    """What one person's labels do to the model for the others; ``worse`` is empty if no harm.
+
+    ``judged_on`` is 0 where nobody else labelled enough; then ``alone`` tells whether it matters.
+    """
 
     person: str
     labels: int
     judged_on: int
     worse: dict[str, Difference]
+    alone: bool = False
 
 
 Score = Callable[[IntArray, IntArray], FloatArray]
@@ -69,29 +82,43 @@ Score = Callable[[IntArray, IntArray], FloatArray]
 def examine(voices: Voices, score: Score, *, resamples: int = 1000) -> list[VoiceFinding]:
     """Examine those with the most labels, and everybody together.
 
-    Who cannot be judged, because nobody else labelled enough, is not in the list.
+    Who does most harm is named first and not heard when the others are examined: wrong labels
+    must not make right ones look wrong.
     """
     names = np.array(voices.names, dtype=object)
     numbers = Counter(str(name) for name in names if name != IMPORTED)
     people = [one for one, number in numbers.most_common(MAX_VOICES) if number >= MIN_LABELS]
-    questions = [(person, names == person) for person in people]
-    if len(numbers) > 1 and sum(numbers.values()) >= MIN_LABELS:
-        questions.append((EVERYBODY, names != IMPORTED))
-    found = [_examined(voices, person, mine, score, resamples) for person, mine in questions]
-    return [finding for finding in found if finding is not None]
+    heard = np.ones(len(names), dtype=np.bool_)
+    blamed: list[VoiceFinding] = []
+    while True:
+        found = [_examined(voices, one, names == one, heard, score, resamples) for one in people]
+        worst = max(found, key=_harm, default=None)
+        if worst is None or not worst.worse:
+            break
+        blamed.append(worst)
+        people.remove(worst.person)
+        heard &= names != worst.person
+    if len(numbers) > 1 and not blamed and sum(numbers.values()) >= MIN_LABELS:
+        found.append(_examined(voices, EVERYBODY, names != IMPORTED, heard, score, resamples))
+    return blamed + found
+
+
+def _harm(finding: VoiceFinding) -> float:
+    if not finding.worse:
+        return 0.0
+    return sum(difference.value for difference in finding.worse.values())
 
 
 def sentences(findings: Sequence[VoiceFinding], _: Translator) -> list[str]:
     """Return why the gate refuses, in plain words; nothing if nobody does harm."""
     reasons = []
     for finding in findings:
-        for name, difference in finding.worse.items():
+        told = {"person": finding.person, "number": finding.labels}
+        if finding.alone:
+            reasons.append(_(_ALONE).format(**told))
+        if finding.worse:
             frame = _OF_ALL if finding.person == EVERYBODY else _OF_ONE
-            reasons.append(
-                _(frame).format(
-                    person=finding.person, number=finding.labels, what=_what(name, difference, _)
-                )
-            )
+            reasons.append(_(frame).format(what=_what(finding.worse, _), **told))
     return reasons
 
 
@@ -105,29 +132,38 @@ def fixed_set_sentences(
     resamples: int = 1000,
 ) -> list[str]:
     """Return why the fixed set speaks against the finished model; probabilities of both."""
-    if min(int(is_spam.sum()), int((~is_spam).sum())) < MIN_TEST:
+    if not _judges(is_spam):
         return []
     worse = _surely_worse(is_spam, candidate, live, threshold, resamples)
-    return [_(_FIXED).format(what=_what(name, one, _)) for name, one in worse.items()]
+    return [_(_FIXED).format(what=_what(worse, _))] if worse else []
 
 
 def _examined(
-    voices: Voices, person: str, mine: BoolArray, score: Score, resamples: int
-) -> VoiceFinding | None:
-    test = voices.test[~mine[voices.test]]
-    is_spam = voices.is_spam[test]
-    if min(int(is_spam.sum()), int((~is_spam).sum())) < MIN_TEST:
-        return None
-    without = voices.learned[~mine[voices.learned]]
-    heard = np.union1d(voices.learned, np.flatnonzero(mine))
-    if not 0 < int(voices.is_spam[without].sum()) < len(without):
-        return None
-    return VoiceFinding(
-        person=person,
-        labels=int(mine.sum()),
-        judged_on=len(test),
-        worse=_surely_worse(is_spam, score(heard, test), score(without, test), 0.0, resamples),
+    voices: Voices,
+    person: str,
+    mine: BoolArray,
+    heard: BoolArray,
+    score: Score,
+    resamples: int,
+) -> VoiceFinding:
+    others = np.flatnonzero(~mine & heard)[-_MOST_OTHERS:]
+    cut = len(others) - round(len(others) * _TEST_SHARE)
+    without, test = others[:cut], others[cut:]
+    test = test[~np.isin(voices.groups[test], voices.groups[without])]
+    number = int((mine & heard).sum())
+    if not _judges(voices.is_spam[test]) or not _judges(voices.is_spam[without]):
+        alone = person != EVERYBODY and person not in voices.trusted
+        return VoiceFinding(person=person, labels=number, judged_on=0, worse={}, alone=alone)
+    both = np.union1d(without, np.flatnonzero(mine & heard))
+    worse = _surely_worse(
+        voices.is_spam[test], score(both, test), score(without, test), 0.0, resamples
     )
+    return VoiceFinding(person=person, labels=number, judged_on=len(test), worse=worse)
+
+
+def _judges(is_spam: BoolArray) -> bool:
+    """Whether there is enough ham and spam to judge by."""
+    return min(int(is_spam.sum()), int((~is_spam).sum())) >= MIN_TEST
 
 
 def _surely_worse(
@@ -138,5 +174,7 @@ def _surely_worse(
     return {name: found[name] for name in _WHAT if found[name].interval.low > 0.0}
 
 
-def _what(name: str, difference: Difference, _: Translator) -> str:
-    return _(_WHAT[name]).format(value=f"{difference.value:.2f}")
+def _what(worse: dict[str, Difference], _: Translator) -> str:
+    return ", ".join(
+        _(_WHAT[name]).format(value=f"{difference.value:.2f}") for name, difference in worse.items()
+    )

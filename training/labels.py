@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gateway.store.labels import Dispute, LabelBook, StandingLabel
+from gateway.store.labels import ADMIN, Dispute, LabelBook, StandingLabel
 from gateway.store.scored import DAY_MS
 from models.features import FEATURE_SPEC, Features
 from models.features_stored import StoredFeaturesError
 from models.fingerprint import Fingerprint, StoredFingerprintError
-from training.lessons import IMPORTED, Lessons
+from training.lessons import Lessons
 from training.train import Example
 
 
@@ -110,8 +110,9 @@ def _learn(label: StandingLabel, lessons: Lessons) -> bool:
         Example(stored=label.lesson.hashes, is_spam=label.is_spam),
         label.lesson.arrived_at_ms / 1000,
         prints,
-        # A person may be called as the archive is; nobody shall be taken for it.
-        voice=label.person or f"?{IMPORTED}",
+        voice=label.person,
         customer=label.customer,
     )
+    if label.role == ADMIN:
+        lessons.trusted.add(label.person)
     return True

@@ -28,7 +28,7 @@ class Lessons:
 
     ``times`` are seconds since 1970, None where a message does not say. ``voices`` are the people
     who labelled in the quarantine, `IMPORTED` for the archive. ``customers`` is whose mail it is,
-    empty where nobody knows.
+    empty where nobody knows. ``trusted`` are those of the voices that labelled as administrators.
     """
 
     examples: list[Example] = field(default_factory=list)
@@ -36,6 +36,7 @@ class Lessons:
     prints: list[Fingerprint] = field(default_factory=list)
     voices: list[str] = field(default_factory=list)
     customers: list[str] = field(default_factory=list)
+    trusted: set[str] = field(default_factory=set)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -67,6 +68,7 @@ class Lessons:
         self.prints += other.prints
         self.voices += other.voices
         self.customers += other.customers
+        self.trusted |= other.trusted
 
     def chosen(self, positions: Sequence[int] | IntArray) -> Lessons:
         """Return the lessons at these positions."""
@@ -77,6 +79,7 @@ class Lessons:
             prints=[self.prints[place] for place in places],
             voices=[self.voices[place] for place in places],
             customers=[self.customers[place] for place in places],
+            trusted=set(self.trusted),
         )
 
     def in_canonical_order(self) -> Lessons:

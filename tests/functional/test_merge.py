@@ -1,0 +1,199 @@
+"""Several machines' mail gives the model of one run over all of it, to the last bit."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from models.counts import Counts
+from models.features import Features, extract
+from models.fingerprint import fingerprint_of
+from models.message import scan
+from models.registry import Registry
+from training.cli import train
+from training.count_file import CountFileError, read_count_file, write_count_file
+from training.lessons import Lessons
+from training.slabs import merged, slabs_of, total
+from training.train import Example
+
+DAY_S = 86_400.0
+START_S = 1_790_000_000.0
+CUSTOMERS = ("", "acme", "müller")
+WORDS = {
+    spam: [f"{a}{b}{'x' if spam else 'n'}{c}" for a in "bdfgklm" for b in "aeiou" for c in "aeo"]
+    for spam in (True, False)
+}
+
+
+def lessons_for(numbers: range) -> Lessons:
+    lessons = Lessons(trusted={"anna"})
+    for number in numbers:
+        chance = random.Random(number)
+        is_spam = number % 2 == 0
+        text = " ".join(chance.choices(WORDS[is_spam], k=30))
+        raw = f"From: p{number % 7}@example.org\nSubject: {text[:12]}\n\n{text}\n".encode()
+        mail = scan(raw)
+        lessons.add(
+            Example(stored=extract(mail, raw).to_bytes(), is_spam=is_spam),
+            START_S + chance.randrange(90) * DAY_S,
+            fingerprint_of(mail),
+            voice="anna" if number % 5 else "",
+            customer=CUSTOMERS[number % 3],
+        )
+    return lessons
+
+
+@pytest.fixture(autouse=True)
+def english(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
+
+
+@pytest.fixture(scope="module")
+def machines() -> list[Lessons]:
+    """Three machines; the last two have some mail in common."""
+    return [lessons_for(range(150)), lessons_for(range(150, 320)), lessons_for(range(300, 450))]
+
+
+def pooled(machines: list[Lessons]) -> Lessons:
+    every = Lessons()
+    for one in machines:
+        every.extend(one)
+    return every
+
+
+def call(config: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(train, ["--config", str(config), "--json", *arguments])
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "gateway.toml"
+    path.write_text("")
+    return path
+
+
+def files(machines: list[Lessons], folder: Path) -> list[str]:
+    paths = [folder / f"{number}.npz" for number in range(len(machines))]
+    for path, lessons in zip(paths, machines, strict=True):
+        write_count_file(path, lessons)
+    return [str(path) for path in paths]
+
+
+def test_merged_counts_are_those_of_one_run(machines: list[Lessons], tmp_path: Path) -> None:
+    apart = [read_count_file(Path(path)) for path in files(machines, tmp_path)]
+    together = merged(reversed(apart))
+    once = slabs_of(pooled(machines))
+    assert [slab.key for slab in together] == [slab.key for slab in once]
+    assert len({slab.month for slab in once}) >= 3
+    assert {slab.customer for slab in once} == set(CUSTOMERS)
+    for one, other in zip(together, once, strict=True):
+        assert np.array_equal(one.rows, other.rows)
+        assert (one.ham_messages, one.spam_messages) == (other.ham_messages, other.spam_messages)
+    plain = Counts()
+    for example in pooled(machines).examples:
+        plain.add(Features.from_bytes(example.stored), is_spam=example.is_spam)
+    assert total(together).digest() == plain.digest()
+
+
+def test_a_slab_left_out_is_forgotten(machines: list[Lessons]) -> None:
+    every = pooled(machines)
+    rest = [place for place, customer in enumerate(every.customers) if customer != "acme"]
+    left = total(slab for slab in slabs_of(every) if slab.customer != "acme")
+    assert left.digest() == total(slabs_of(every.chosen(rest))).digest()
+
+
+def test_a_file_of_merged_files_is_the_file_of_one_run(
+    machines: list[Lessons], tmp_path: Path, config: Path
+) -> None:
+    one, two, three = files(machines, tmp_path)
+    write_count_file(tmp_path / "once.npz", pooled(machines))
+    done = call(config, "--merge", three, one, two, "--counts", str(tmp_path / "merged.npz"))
+    assert done.exit_code == 0, done.stderr
+    assert (tmp_path / "merged.npz").read_bytes() == (tmp_path / "once.npz").read_bytes()
+    told = json.loads(done.stdout)
+    assert told["digest"] == total(slabs_of(pooled(machines))).digest()
+    assert sum(slab["ham"] + slab["spam"] for slab in told["slabs"]) == 470
+
+
+def test_the_model_of_merged_files_is_that_of_one_run(
+    machines: list[Lessons], tmp_path: Path, config: Path
+) -> None:
+    paths = files(machines, tmp_path)
+    write_count_file(tmp_path / "once.npz", pooled(machines))
+    names = []
+    for given in (paths, [str(tmp_path / "once.npz")]):
+        done = call(config, "--merge", *given)
+        assert done.stdout, (done.stderr, done.exception)
+        names.append(json.loads(done.stdout)["model"])
+    assert names[0] == names[1]
+    done = call(config, "--merge", *paths[:2])
+    other = json.loads(done.stdout)["model"]
+    assert other != names[0]
+    models = Registry(config.parent / "var" / "models")
+    assert models.load(names[0]).digest != models.load(other).digest
+
+
+def test_own_mail_is_counted_and_merged_like_that_of_others(tmp_path: Path, config: Path) -> None:
+    folder = tmp_path / "mail"
+    folder.mkdir()
+    lines = []
+    for number in range(240):
+        chance = random.Random(number)
+        is_spam = number % 2 == 0
+        text = " ".join(chance.choices(WORDS[is_spam], k=30))
+        day = f"{1 + number // 10:02} Aug 2026 {number % 10:02}:00:00 +0000"
+        raw = f"Received: from a by b; {day}\nFrom: a@example.org\n\n{text}\n"
+        (folder / f"{number}.eml").write_text(raw)
+        lines.append(f"{'spam' if is_spam else 'ham'} {number}.eml\n")
+    for name, part in (("all", lines), ("one", lines[::2]), ("two", lines[1::2])):
+        (folder / name).write_text("".join(part))
+    (folder / "one").write_text("".join(lines[:100]))
+    (folder / "two").write_text("".join(lines[100:]))
+    for name in ("one", "two"):
+        done = call(
+            config, "--corpus", str(folder / name), "--counts", str(tmp_path / f"{name}.npz")
+        )
+        assert done.exit_code == 0, (done.stderr, done.exception)
+    merged_run = call(config, "--merge", str(tmp_path / "two.npz"), str(tmp_path / "one.npz"))
+    one_run = call(config, "--corpus", str(folder / "all"))
+    assert merged_run.stdout, (merged_run.stderr, merged_run.exception)
+    assert json.loads(merged_run.stdout)["model"] == json.loads(one_run.stdout)["model"]
+
+
+@pytest.mark.parametrize("kind", ["cut", "text", "pickle", "counts", "spec", "missing"])
+def test_what_is_no_count_file_is_refused(
+    machines: list[Lessons], tmp_path: Path, config: Path, kind: str
+) -> None:
+    path = tmp_path / "one.npz"
+    write_count_file(path, machines[0])
+    with np.load(path, allow_pickle=False) as found:
+        arrays = {name: found[name] for name in found.files}
+    if kind == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif kind == "text":
+        path.write_text("ham spam")
+    elif kind == "missing":
+        path.unlink()
+    else:
+        if kind == "pickle":
+            arrays["head"] = np.array([{"format": 1}], dtype=object)
+        elif kind == "counts":
+            arrays["rows"][0, 1] += 1
+        else:
+            head = arrays["head"].tobytes().replace(b'"feature_spec": "', b'"feature_spec": "x')
+            arrays["head"] = np.frombuffer(head, np.uint8)
+        np.savez_compressed(path, **arrays)
+    with pytest.raises(CountFileError, match=r"one\.npz"):
+        read_count_file(path)
+    done = call(config, "--merge", str(path))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "one.npz" in done.stderr
+
+
+def test_files_and_merge_belong_together(tmp_path: Path, config: Path) -> None:
+    assert call(config, "some.npz").exit_code == 2
+    assert call(config, "--merge").exit_code == 2
+    assert call(config, "--merge", "a.npz", "--corpus", str(tmp_path)).exit_code == 2
