@@ -3,14 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
 from gateway.core.addresses import Address, parse_address
 from gateway.core.errors import ConfigError
 from gateway.core.mail import Session
-from gateway.core.reply import NO_RELAY, Reply
-from gateway.core.routing import Generation, NextHop, NextHopKind
+from gateway.core.reply import MAILBOX_UNCERTAIN, NO_RELAY, NO_SUCH_MAILBOX, Reply
+from gateway.core.routing import Domain, Generation, NextHop, NextHopKind
+from gateway.net.callout import Existence
 from gateway.store.generations import load_current
 
 _log = structlog.get_logger()
@@ -62,11 +64,22 @@ def all_pass_dsn_on(generation: Generation, offers_dsn: Callable[[NextHop], bool
     )
 
 
+class AsksNextHop(Protocol):
+    """Finds out whether a next hop has a mailbox."""
+
+    async def ask(self, hop: NextHop, address: Address) -> Existence:
+        """Never raises; what cannot be found out is UNSURE."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServedRecipients:
-    """Takes mailboxes of served domains and of nobody else: never an open relay."""
+    """Takes mailboxes of served domains and of nobody else: never an open relay.
+
+    Without a ``callout`` domains that want one take every recipient, or defer it.
+    """
 
     routing: Routing
+    callout: AsksNextHop | None = None
 
     async def check(self, address_text: str, session: Session) -> Address | Reply:
         """The address, or the refusal the client hears.
@@ -81,6 +94,27 @@ class ServedRecipients:
         if "@" not in address_text and generation.domains:
             address_text = f"{address_text}@{generation.domains[0].name}"
         address = parse_address(address_text)
-        if generation.domain(address.domain) is None:
+        domain = generation.domain(address.domain)
+        if domain is None:
             return NO_RELAY
+        match domain.recipients.knows(address):
+            case True:
+                return address
+            case False:
+                return NO_SUCH_MAILBOX
+            case None:
+                return await self._ask(domain, address)
+
+    async def _ask(self, domain: Domain, address: Address) -> Address | Reply:
+        found = Existence.UNSURE
+        for hop in domain.next_hops:
+            if self.callout is None or hop.kind is NextHopKind.MAILDIR:
+                continue
+            found = await self.callout.ask(hop, address)
+            if found is not Existence.UNSURE:
+                break
+        if found is Existence.UNKNOWN:
+            return NO_SUCH_MAILBOX
+        if found is Existence.UNSURE and domain.recipients.defer:
+            return MAILBOX_UNCERTAIN
         return address

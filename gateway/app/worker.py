@@ -18,6 +18,7 @@ from gateway.core.mail import Mail, Session
 from gateway.core.reply import Reply
 from gateway.delivery.marks import Marks, load_key
 from gateway.delivery.relay import Relay
+from gateway.net.callout import Callout
 from gateway.net.listening import bind
 from gateway.net.maildir import MaildirDelivery
 from gateway.net.pool import Pool
@@ -122,7 +123,7 @@ async def run_worker(settings: Settings) -> None:
         settings=settings.smtp,
         clock=clock,
         ids=IdSource(settings.node.name),
-        recipients=ServedRecipients(routing),
+        recipients=ServedRecipients(routing, Callout(pool, clock)),
         intake=take,
         on_connect=on_connect,
         log=_log,

@@ -7,6 +7,7 @@ import click
 
 from gateway.cli.context import config_option, json_option, language, print_rows
 from gateway.cli.state import open_directory, operator
+from gateway.core.recipients import parse_recipient_rules
 from gateway.core.routing import Domain, OnOutage, parse_next_hop
 from gateway.locale import translator
 from gateway.settings import Settings
@@ -23,6 +24,7 @@ _CHOICES = (
     click.option("--spam-score", type=float),
     click.option("--reject-score", type=float),
     click.option("--retention-days", type=click.IntRange(1, 3650)),
+    click.option("--recipients", help="any, list:anna,info, pattern:*.*, callout[:defer]."),
     click.option("--subject-tag", help="Put before the subject of unsure mail; empty: none."),
 )
 
@@ -43,6 +45,8 @@ def _changed(domain: Domain, given: dict[str, object]) -> Domain:
         values["aliases"] = values.pop("alias")
     if "on_outage" in values:
         values["on_outage"] = OnOutage(str(values["on_outage"]))
+    if "recipients" in values:
+        values["recipients"] = parse_recipient_rules(str(values["recipients"]))
     return replace(domain, **values)  # type: ignore[arg-type]  # click gave each its type
 
 
@@ -119,6 +123,7 @@ def list_domains(settings: Settings, as_json: bool) -> None:
             "reject_score": one.reject_score,
             "retention_days": one.retention_days,
             "subject_tag": one.subject_tag,
+            "recipients": str(one.recipients),
         }
         for one in domains
     ]

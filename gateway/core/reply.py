@@ -45,5 +45,9 @@ STORAGE_FULL = Reply(
 REFUSED_BY_POLICY = Reply(code=550, enhanced="5.7.1", text="Message refused by policy")
 REFUSED_BY_NEXT_HOP = Reply(code=550, enhanced="5.0.0", text="Message refused")
 NO_RELAY = Reply(code=550, enhanced="5.7.1", text="Relaying denied")
+NO_SUCH_MAILBOX = Reply(code=550, enhanced="5.1.1", text="No such mailbox here")
+MAILBOX_UNCERTAIN = Reply(
+    code=450, enhanced="4.2.0", text="Recipient cannot be checked now, please try again later"
+)
 MAIL_LOOP = Reply(code=554, enhanced="5.4.6", text="Mail loop: too many Received fields")
 HEADER_TOO_LARGE = Reply(code=554, enhanced="5.6.0", text="Header section too large")

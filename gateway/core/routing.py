@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from gateway.core.addresses import normal_domain
 from gateway.core.errors import ConfigError
+from gateway.core.recipients import ANYBODY, RecipientRules
 
 
 class NextHopKind(StrEnum):
@@ -83,6 +84,7 @@ class Domain:
     reject_score: float = 15.0
     retention_days: int = 14
     subject_tag: str = ""  # empty: UNSURE mail is only marked by header fields
+    recipients: RecipientRules = ANYBODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

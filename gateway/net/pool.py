@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,6 +11,7 @@ from gateway.core.clock import Clock
 from gateway.core.routing import NextHop
 from gateway.net.nexthop import HandOff, Transaction, unanswered
 from gateway.net.smtp_client import ConnectFault, SmtpConnection, opportunistic_tls
+from gateway.net.smtp_client_protocol import WireReply
 from gateway.settings import DeliverySettings
 
 FIRST_PAUSE_S: Final = 2.0  # after a first failure; doubles to the longest
@@ -143,6 +144,33 @@ class Pool:
             return False
         self._came_up(hop, state)
         return True
+
+    async def ask_recipients(
+        self, hop: NextHop, addresses: Sequence[str]
+    ) -> tuple[WireReply, ...] | None:
+        """What the next hop says to RCPT, without a message; None when it cannot be asked."""
+        state = self._state(hop)
+        if self._closing or self.fails_at_once(hop) or not await self._acquire(state):
+            return None
+        try:
+            with _Probe(state):
+                return await self._ask(hop, state, addresses)
+        finally:
+            state.free.release()
+
+    async def _ask(
+        self, hop: NextHop, state: _Hop, addresses: Sequence[str]
+    ) -> tuple[WireReply, ...] | None:
+        kept = self._take_idle(state)
+        for connection in (kept, None) if kept else (None,):
+            one = connection or await self._connect(hop, state)
+            if isinstance(one, ConnectFault):
+                return None
+            replies = await one.rcpt_replies(addresses)
+            self._keep(state, one)
+            if replies is not None or one.usable:
+                return replies
+        return None
 
     async def _hand_off(self, hop: NextHop, state: _Hop, transaction: Transaction) -> HandOff:
         kept = self._take_idle(state)

@@ -7,12 +7,13 @@ is a value (``ConnectFault``, ``HandOff.fault``), not an exception.
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
 from gateway.core.handoff import Phase
 from gateway.core.routing import NextHop, NextHopKind
-from gateway.net.nexthop import HandOff, Transaction
+from gateway.net.nexthop import HandOff, Recipient, Transaction
 from gateway.net.smtp_client_content import DotStuffer
 from gateway.net.smtp_client_envelope import Offer, mail_command, rcpt_command, ruled_out
 from gateway.net.smtp_client_outcome import Attempt
@@ -278,6 +279,33 @@ class SmtpConnection:
             self._wire.break_off("closed by us")
             return str(error)
         return ""
+
+    async def rcpt_replies(self, addresses: Sequence[str]) -> tuple[WireReply, ...] | None:
+        """What RCPT says to each address after MAIL from the null sender; no message follows.
+
+        None when the conversation failed or MAIL was refused. Cancelled, the connection is cut.
+        """
+        self._allow(self._settings.command_timeout_s)
+        reset, completed = self._mid_transaction, False
+        self._mid_transaction = True
+        try:
+            if reset:
+                self._wire.write(b"RSET\r\n")
+                await self._reset_reply()
+            self._wire.write(b"MAIL FROM:<>\r\n")
+            mail = await self._reply("MAIL of a question")
+            replies = []
+            for address in addresses if mail.code == 250 else ():
+                recipient = Recipient(key="", rcpt_to=address)
+                self._wire.write(rcpt_command(recipient, self.offer))
+                replies.append(await self._reply("RCPT of a question"))
+            completed = all(reply.code != 421 for reply in (mail, *replies))
+            return tuple(replies) or None
+        except WireFaultError:
+            return None
+        finally:
+            if not completed:
+                self._wire.break_off("closed by us")
 
     def quit(self) -> None:
         """Begin a polite end; ``wait_closed`` is its end."""

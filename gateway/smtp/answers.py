@@ -3,7 +3,7 @@
 No text names a product, a version, a limit's value or a cause that helps a stranger.
 """
 
-from gateway.core.reply import Reply
+from gateway.core.reply import MAILBOX_UNCERTAIN, Reply
 
 
 def _reply(code: int, enhanced: str, text: str) -> Reply:
@@ -24,7 +24,7 @@ TOO_MANY_CONNECTIONS = _reply(421, "4.3.2", "Too many connections, please try ag
 OUT_OF_ORDER = _reply(421, "4.3.0", "Service not available, please try again later")
 TOO_MANY_ERRORS = _reply(421, "4.7.0", "Too many errors, closing the connection")
 TOO_MUCH_MAIL = _reply(451, "4.7.1", "Too much mail at once, please try again later")
-NOT_NOW = _reply(450, "4.2.0", "Recipient cannot be checked now, please try again later")
+NOT_NOW = MAILBOX_UNCERTAIN
 EARLY_TALKER = _reply(554, "5.5.1", "Data before the greeting")
 NO_MEMORY = _reply(452, "4.3.1", "Too much mail at once, please try again later")
 TOO_MANY_RECIPIENTS = _reply(452, "4.5.3", "Too many recipients")

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 from gateway.core.addresses import normal_domain
 from gateway.core.clock import Clock
 from gateway.core.errors import AddressError, ConfigError
+from gateway.core.recipients import parse_recipient_rules
 from gateway.core.routing import Domain, Generation, OnOutage
 from gateway.store import codec, generations
 from gateway.store.auditing import AuditRow, read_audit, write_audit
@@ -273,6 +274,7 @@ def _domains(connection: Connection) -> tuple[Domain, ...]:
             reject_score=row.reject_score,
             retention_days=row.retention_days,
             subject_tag=row.subject_tag,
+            recipients=parse_recipient_rules(row.recipients),
         )
         for row in connection.execute(select(domain).order_by(domain.c.name))
     )
@@ -343,6 +345,7 @@ def _write_domain(connection: Connection, new: Domain, created_at_ms: int) -> No
         "reject_score": new.reject_score,
         "retention_days": new.retention_days,
         "subject_tag": new.subject_tag,
+        "recipients": str(new.recipients),
         "created_at_ms": created_at_ms,
     }
     connection.execute(insert(domain), row)

@@ -47,6 +47,7 @@ domain = Table(
     Column("retention_days", Integer, nullable=False),
     Column("subject_tag", Words, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
+    Column("recipients", Words, nullable=False, server_default="any"),
     Index("domain_by_customer", "customer_id"),
 )
 
@@ -138,6 +139,6 @@ DIRECTORY = TableSet(
     name="directory",
     metadata=METADATA,
     versions=Path(__file__).parent / "migrations" / "directory" / "versions",
-    current=1,
+    current=2,
     mend="bring it back with: schwamm restore FILE",
 )

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from gateway.core.errors import ConfigError, RecordFormatError, StorageError
+from gateway.core.recipients import parse_recipient_rules
 from gateway.core.routing import Domain, Generation, OnOutage
 from gateway.store import codec
 from gateway.store.fields import Fields
@@ -193,6 +194,7 @@ def _domain_to_json(domain: Domain) -> codec.Json:
         "reject_score": domain.reject_score,
         "retention_days": domain.retention_days,
         "subject_tag": domain.subject_tag,
+        "recipients": str(domain.recipients),
     }
 
 
@@ -210,4 +212,5 @@ def _domain_from_json(value: object) -> Domain:
         reject_score=data.number("reject_score"),
         retention_days=data.integer("retention_days"),
         subject_tag=data.text("subject_tag", ""),
+        recipients=parse_recipient_rules(data.text("recipients", "any")),
     )
