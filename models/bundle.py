@@ -107,7 +107,7 @@ class Bundle:
             known_share=parts.known_share,
             naive_log_odds=parts.naive,
             pattern_log_odds=parts.second,
-            words=explain(features, self.classifier, words) if words else (),
+            words=explain(features, self.classifier, words, parts=parts) if words else (),
         )
 
     def score(self, mail: ParsedMail, raw: bytes, words: int = 0) -> ContentScore:

@@ -14,7 +14,7 @@ the same messages in the same order give the same model.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -127,6 +127,7 @@ class Parts:
     words: float
     grams: float
     known_share: float
+    naive_of_each: LogOdds = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
 
     @property
     def second(self) -> float:
@@ -166,6 +167,7 @@ class Classifier:
             words * self.unit * reach(features.word_count),
             grams * self.unit * reach(len(features) - features.word_count),
             share,
+            contributions,
         )
 
     def worth_of_words(self, features: Features) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -282,6 +283,7 @@ def _link_facts(links: Sequence[Link]) -> Iterable[Fact]:
             yield "host", ".".join(labels[-2:])
 
 
+@lru_cache(maxsize=4096)
 def _fact_index(label: str, text: str) -> int:
     hashed = zlib.crc32(f"{label}\0{text}".encode("utf-8", "replace"))
     return (hashed * 0x9E3779B1 & 0xFFFFFFFF) >> (32 - ZONE_BITS)

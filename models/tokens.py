@@ -11,6 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -77,6 +78,7 @@ class Segment:
         return cls(label, field_salt(label), data)
 
 
+@lru_cache(maxsize=4096)
 def field_salt(label: str) -> int:
     """Return the 64-bit number that stands for a place where words occur."""
     return zlib.crc32(label.encode("utf-8", "replace")) * _BASE % _MODULUS

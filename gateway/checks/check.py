@@ -68,5 +68,5 @@ class RulesCheck:
             check=self.name,
             status=Status.HIT if symbols else Status.PASS,
             symbols=symbols,
-            elapsed_ms=(time.perf_counter() - started) * 1000,
+            elapsed_ms=round((time.perf_counter() - started) * 1000, 3),
         )

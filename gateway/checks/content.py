@@ -70,7 +70,7 @@ class ContentCheck:
             check=self.name,
             status=Status.HIT,
             symbols=(_symbol(score, points),),
-            elapsed_ms=(time.perf_counter() - started) * 1000,
+            elapsed_ms=round((time.perf_counter() - started) * 1000, 3),
             content=ContentFinding(
                 probability=score.probability,
                 known_share=score.known_share,

@@ -83,7 +83,7 @@ class DnsblCheck:
             outcome = _NOT_ASKED if known.sick else await self._listed(zone, address, budget)
         if health.sick:
             outcome = _error(f"{health.state}:{zone.zone}")
-        return replace(outcome, elapsed_ms=(time.perf_counter() - started) * 1000)
+        return replace(outcome, elapsed_ms=round((time.perf_counter() - started) * 1000, 3))
 
     async def _listed(self, zone: DnsblZone, address: Address, budget: Budget) -> Outcome:
         try:

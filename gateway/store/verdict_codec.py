@@ -37,7 +37,7 @@ def verdict_to_json(verdict: Verdict) -> Json:
     if verdict.words:
         data["words"] = _words_to_json(verdict.words)
     if verdict.outcomes:
-        data["outcomes"] = [_outcome_to_json(outcome) for outcome in verdict.outcomes]
+        data["outcomes"] = [_outcome_to_json(one, verdict.words) for one in verdict.outcomes]
     return data
 
 
@@ -48,11 +48,12 @@ def verdict_from_json(value: object) -> Verdict:
         RecordFormatError: a field missing or wrong.
     """
     data = Fields(value, "verdict")
+    words = _words_from_json(data.entries("words"))
     return Verdict(
         kind=data.member("kind", VerdictClass),
         score=data.number("score"),
         symbols=tuple(_scored_from_json(entry) for entry in data.entries("symbols")),
-        words=_words_from_json(data.entries("words")),
+        words=words,
         probability=data.optional_number("probability"),
         known_share=data.optional_number("known_share"),
         model_id=data.text("model_id", ""),
@@ -60,7 +61,7 @@ def verdict_from_json(value: object) -> Verdict:
         settings_digest=data.text("settings_digest", ""),
         malware=data.text("malware", ""),
         errors=tuple(str(entry) for entry in data.entries("errors")),
-        outcomes=tuple(_outcome_from_json(entry) for entry in data.entries("outcomes")),
+        outcomes=tuple(_outcome_from_json(entry, words) for entry in data.entries("outcomes")),
         scan_ms=data.number("scan_ms", 0.0),
     )
 
@@ -103,7 +104,7 @@ def _words_from_json(entries: list[object]) -> tuple[WordReason, ...]:
     return tuple(WordReason(word=w.text("word"), weight=w.number("weight")) for w in words)
 
 
-def _outcome_to_json(outcome: Outcome) -> Json:
+def _outcome_to_json(outcome: Outcome, told: tuple[WordReason, ...]) -> Json:
     data: Json = {"check": outcome.check, "status": outcome.status.value}
     for name in ("elapsed_ms", "error", "malware"):
         if value := getattr(outcome, name):
@@ -111,17 +112,19 @@ def _outcome_to_json(outcome: Outcome) -> Json:
     if outcome.symbols:
         data["symbols"] = [_symbol_to_json(symbol) for symbol in outcome.symbols]
     if outcome.content is not None:
-        data["content"] = _content_to_json(outcome.content)
+        data["content"] = _content_to_json(outcome.content, told)
     return data
 
 
-def _content_to_json(content: ContentFinding) -> Json:
+def _content_to_json(content: ContentFinding, told: tuple[WordReason, ...]) -> Json:
+    """A finding; words that the verdict tells already are a quarter of a line and left out."""
     data: Json = {
         "probability": content.probability,
         "known_share": content.known_share,
         "model_id": content.model_id,
-        "words": _words_to_json(content.words),
     }
+    if content.words != told:
+        data["words"] = _words_to_json(content.words)
     if content.shadow is not None:
         data["shadow"] = {
             "probability": content.shadow.probability,
@@ -131,7 +134,7 @@ def _content_to_json(content: ContentFinding) -> Json:
     return data
 
 
-def _outcome_from_json(value: object) -> Outcome:
+def _outcome_from_json(value: object, told: tuple[WordReason, ...]) -> Outcome:
     data = Fields(value, "outcome")
     content = data.get("content")
     return Outcome(
@@ -141,18 +144,18 @@ def _outcome_from_json(value: object) -> Outcome:
         elapsed_ms=data.number("elapsed_ms", 0.0),
         error=data.text("error", ""),
         malware=data.text("malware", ""),
-        content=None if content is None else _content_from_json(content),
+        content=None if content is None else _content_from_json(content, told),
     )
 
 
-def _content_from_json(value: object) -> ContentFinding:
+def _content_from_json(value: object, told: tuple[WordReason, ...]) -> ContentFinding:
     data = Fields(value, "content finding")
     shadow = data.get("shadow")
     return ContentFinding(
         probability=data.number("probability"),
         known_share=data.number("known_share"),
         model_id=data.text("model_id"),
-        words=_words_from_json(data.entries("words")),
+        words=told if data.get("words") is None else _words_from_json(data.entries("words")),
         shadow=None if shadow is None else shadow_from_json(shadow),
     )
 

@@ -65,6 +65,21 @@ def test_stored_features_have_no_words(learner: OnlineFilter) -> None:
     assert explain(stored, learner.classifier, 5) == ()
 
 
+def test_what_was_said_already_need_not_be_asked_again(learner: OnlineFilter) -> None:
+    features = learner.features(SPAM % 5)
+    asked = learner.classifier.parts(features)
+    assert explain(features, learner.classifier, 5, parts=asked)
+    assert explain(features, learner.classifier, 5, parts=asked) == explain(
+        features, learner.classifier, 5
+    )
+
+
+def test_a_word_all_over_the_text_does_not_hide_the_others(learner: OnlineFilter) -> None:
+    raw = b"From: shop@example.com\nSubject: offer\n\n" + b"cheap\n\n" * 60 + b"buy watches\n"
+    named = [word.word for word in learner.score(raw, words=5).words if word.weight > 0]
+    assert len(set(named)) == len(named) == 5
+
+
 def test_the_baseline_names_words_of_real_mail(mail_data: Path) -> None:
     bundle = Bundle.load(baseline_directory())
     for line in (mail_data / "index").read_text().splitlines():
