@@ -45,8 +45,8 @@ Lesson = tuple[str, bytes, bool]
 STARTS: Final[dict[str, StartShare | None]] = {
     "nothing": None,
     "all of it": StartShare(weights=1.0, energy=1.0, counts_divisor=1),
-    "weights 0.7, energy 0.1, counts / 5 (shipped)": StartShare(),
-    "weights 0.3, energy 0.1, counts / 10": StartShare(weights=0.3, energy=0.1, counts_divisor=10),
+    "weights 0.3, energy 0.1, counts / 10 (shipped)": StartShare(),
+    "weights 0.7, energy 0.1, counts / 5": StartShare(weights=0.7, energy=0.1, counts_divisor=5),
     "weights 1, energy 0.1, counts / 10": StartShare(weights=1.0, energy=0.1, counts_divisor=10),
     "weights 0.5, no energy, counts / 10": StartShare(weights=0.5, energy=0.0, counts_divisor=10),
 }

@@ -43,9 +43,9 @@ class StartShare:
     Measured in ``docs/classifier.md``: all of it would take a site's own mail too long to outweigh.
     """
 
-    weights: float = 0.7
+    weights: float = 0.3
     energy: float = 0.1
-    counts_divisor: int = 5
+    counts_divisor: int = 10
 
 
 class OnlineFilter:

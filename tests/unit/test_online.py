@@ -90,7 +90,8 @@ def test_training_does_not_depend_on_the_order_of_gathering(mail: Mail) -> None:
 def test_starting_from_the_baseline_helps_at_once(mail: Mail) -> None:
     bundle = Bundle.load(baseline_directory())
     ready = OnlineFilter(bundle)
-    assert all((ready.classify(raw) > 0.5) is is_spam for raw, is_spam in mail)
+    wrong = sum((ready.classify(raw) > 0.5) is not is_spam for raw, is_spam in mail)
+    assert wrong <= 0.05 * len(mail)
     assert OnlineFilter().classify(mail[0][0]) == 0.5
 
 
