@@ -216,7 +216,7 @@ def test_scan_takes_what_there_is_and_names_what_it_cannot_take(
     lf = one.rstrip(b"\n") + b"\n"
     (tmp_path / "crlf.eml").write_bytes(lf.replace(b"\n", b"\r\n"))
     (tmp_path / "from.eml").write_bytes(b"From x@y Mon Nov 23 09:00:00 2026\n" + lf)
-    (tmp_path / "packed.eml.gz").write_bytes(gzip.compress(one))
+    (tmp_path / "packed.eml.gz").write_bytes(gzip.compress(lf))
     (tmp_path / "box.mbox").write_bytes(
         b"From a@b Mon Nov 23 09:00:00 2026\n" + lf + b"\nFrom a@b Mon Nov 23 09:00:01 2026\n" + lf
     )
