@@ -121,7 +121,7 @@ Samples = dict[str, dict[int, tuple[list[Sample], list[Sample]]]]
 
 def _drive(benches: dict[str, Bench], *, quick: bool, say: Any) -> Samples:
     """Both sides in turn, round by round, so that the machine's moods meet both."""
-    rounds, messages, half_s = (1, 300, 3.0) if quick else (4, 1000, 8.0)
+    rounds, messages, half_s = (1, 300, 3.0) if quick else (3, 800, 6.0)
     samples: Samples = {name: {kind: ([], []) for kind in KINDS} for name in benches}
     for name, bench in benches.items():
         say(f"warming {name} ...")
