@@ -23,7 +23,7 @@ from training.cli_corpus import archive_of
 from training.cli_evaluate import progress_display
 from training.cli_language import spoken
 from training.cli_model import models_directory
-from training.cli_train_labels import tell_labels, tell_voices
+from training.cli_train_labels import tell_drift, tell_labels, tell_voices
 from training.corpus import CorpusMessage, CorpusProblem, read_index
 from training.corpus.index import find_index
 from training.count_file import CountFileError, read_count_file, write_count_file
@@ -79,6 +79,8 @@ def run_train(request: TrainRequest) -> None:
             raise click.ClickException(f"no model can be made of this mail: {error}") from error
     name = publish(candidate.bundle, directory)
     _tell(name, candidate, labels, len(problems), as_json=request.as_json, say=say)
+    if not request.as_json and labels is not None:
+        tell_drift(settings)
     if not candidate.gate.passed:
         click.get_current_context().exit(1)
 

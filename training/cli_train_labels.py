@@ -1,13 +1,21 @@
-"""What ``schwamm train`` tells about the labels of the quarantine and the people behind them."""
+"""What ``schwamm train`` tells about labels, the people behind them, and drift."""
 
 from __future__ import annotations
+
+import time
 
 import click
 
 from gateway.locale import Translator
+from gateway.locale.drifting import explain_drift
+from gateway.settings import Settings
+from gateway.store.drifting import drift, drift_by_day
+from models.drift import Step
 from training.candidate import Candidate
+from training.cli_language import chosen_language
 from training.gate_voices import EVERYBODY
 from training.labels import LabelReport
+from training.site_index import site_index
 
 _MOST_DISPUTES = 20
 
@@ -49,6 +57,17 @@ def tell_voices(candidate: Candidate, _: Translator) -> None:
                 person=known, number=one.judged_on
             )
         )
+
+
+def tell_drift(settings: Settings) -> None:
+    """Print in what the mail of the last days differs from that of the weeks before."""
+    now = time.time_ns() // 1_000_000
+    chosen = chosen_language(settings)
+    with site_index(settings) as index:
+        found = drift(drift_by_day(index, now), now)
+    for one in found:
+        if one.step is not Step.WAIT:
+            click.echo(explain_drift(one.code, one.parameters, chosen))
 
 
 def _tell_disputes(report: LabelReport, _: Translator) -> None:

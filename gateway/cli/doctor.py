@@ -18,12 +18,15 @@ from gateway.core.dns import Budget
 from gateway.core.errors import ConfigError, IndexUnavailableError, ResolverError
 from gateway.core.routing import Domain, NextHop, NextHopKind
 from gateway.locale import Translator, translator
+from gateway.locale.drifting import drift_step, explain_drift
 from gateway.locale.reasons import LIST_REASONS, explain_code
 from gateway.net.resolver import make_resolver
 from gateway.settings import Settings, find_config, load
+from gateway.store.drifting import drift, drift_by_day
 from gateway.store.generations import load_current
 from gateway.store.index import Index
 from models.bundle import BundleError
+from models.drift import Step
 from models.registry import Registry
 
 _LITTLE_ROOM = 1 << 30
@@ -78,6 +81,7 @@ def _examine(config: Path | None) -> Iterator[Finding]:
     yield _index(settings, _)
     domains = yield from _directory(settings, _)
     yield _model(settings, _)
+    yield from _drift(settings, _)
     yield from asyncio.run(_network(settings, domains, _))
     yield _running(settings, _)
 
@@ -134,6 +138,28 @@ def _model(settings: Settings, _: Translator) -> Finding:
         mend = _("start the gateway once, it brings its own model; or promote another one")
         return Finding(check="model", ok=False, text=str(error), mend=mend)
     return Finding(check="model", ok=True, text=bundle.model_id)
+
+
+def _drift(settings: Settings, _: Translator) -> Iterator[Finding]:
+    """Whether the last days' mail is still what the model knows; one finding for each sign."""
+    now = SystemClock().now_ms()
+    try:
+        index = Index.open(settings.index_url, node=settings.node.name, busy_timeout_s=2.0)
+        try:
+            found = drift(drift_by_day(index, now), now)
+        finally:
+            index.close()
+    except IndexUnavailableError:
+        return  # said by the index's own finding
+    if not found:
+        yield Finding(check="drift", ok=True, text=_("recent mail looks as it did before"))
+    for one in found:
+        yield Finding(
+            check="drift",
+            ok=one.step is Step.WAIT,
+            text=explain_drift(one.code, one.parameters, language(settings)),
+            mend=drift_step(one.step, language(settings)),
+        )
 
 
 async def _network(settings: Settings, domains: tuple[Domain, ...], _: Translator) -> list[Finding]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, literal, select
 
 from gateway.core.errors import RecordFormatError
 from gateway.store import codec
@@ -23,6 +23,10 @@ ADMIN = "admin"
 WITHDRAWN = "none"
 _VALUES = {"ham": False, "spam": True, WITHDRAWN: None}
 _AT_ONCE = 500  # rows fetched at a time
+
+_Kept = tuple[ColumnElement[str], ColumnElement[str]]
+_FEATURES: _Kept = (label.c.feature_spec, label.c.features)
+_NO_FEATURES: _Kept = (literal(""), literal(""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,13 +129,24 @@ class Labels:
             without_features=without_features,
         )
 
-    def _given(self) -> Iterator[Given]:
+    def verdicts(self, since_ms: int) -> Iterator[Given]:
+        """What counts for each message labelled since then, without what was kept to learn from.
+
+        Raises:
+            IndexUnavailableError: the database cannot be used.
+        """
+        given = self._given(since_ms, _NO_FEATURES)
+        for _mail_id, group in groupby(given, key=attrgetter("mail_id")):
+            votes = standing_votes(one for one in group if one.person)
+            if votes:
+                yield winner(votes)
+
+    def _given(self, since_ms: int = 0, kept: _Kept = _FEATURES) -> Iterator[Given]:
         """All decisions, those about one message together and by time."""
         order = (label.c.mail_id, label.c.at_ms, label.c.file, label.c.offset)
         columns = (label.c.mail_id, label.c.customer, label.c.at_ms, label.c.label)
         more = (label.c.person, label.c.role, label.c.source)
-        kept = (label.c.feature_spec, label.c.features)
-        query = select(*columns, *more, *kept).order_by(*order)
+        query = select(*columns, *more, *kept).where(label.c.at_ms >= since_ms).order_by(*order)
         with self._database.read() as connection:
             rows = connection.execution_options(yield_per=_AT_ONCE).execute(query)
             for mail_id, customer, at_ms, said, person, role, source, spec, features in rows:

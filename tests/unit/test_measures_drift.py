@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from training.drift import (
+from models.drift import (
     DayFacts,
     DriftCode,
     Judged,

@@ -2,7 +2,8 @@
 
 Three signs, all cheap to keep: the distribution of scores (population stability index, as used in
 credit scoring), the share of features the model has never met, and how often people disagree with
-its verdicts. Pure functions: who keeps the facts and who shows the findings is elsewhere.
+its verdicts. Pure functions, for the gateway's ``doctor`` and for training: who keeps the facts and
+who shows the findings is elsewhere.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from training.measures_bootstrap import wilson_interval
-
 SCORE_BINS = 10
 _DAY_MS = 86_400_000
 _MIN_MESSAGES = 200
@@ -21,6 +20,9 @@ _MIN_LABELS = 30
 _STABILITY_LIMIT = 0.25
 _UNKNOWN_LIMIT = 1.5
 _DISAGREEMENT_LIMIT = 0.02
+_Z_95 = 1.959963984540054
+RECENT_DAYS = 3
+EARLIER_DAYS = 28
 
 
 class DriftCode(StrEnum):
@@ -161,7 +163,7 @@ def _disagreement(before: DayFacts, now: DayFacts) -> list[Finding]:
         return []
     earlier = before.disagreements / before.labels if before.labels else 0.0
     later = now.disagreements / now.labels
-    surely = wilson_interval(later, now.labels).low / 100.0
+    surely = _at_least(later, now.labels)
     if surely <= earlier + _DISAGREEMENT_LIMIT:
         return []
     parameters = {"before": round(earlier, 4), "now": round(later, 4), "labels": float(now.labels)}
@@ -171,6 +173,14 @@ def _disagreement(before: DayFacts, now: DayFacts) -> list[Finding]:
 def _shares(counts: Sequence[int]) -> list[float]:
     total = sum(counts) + 0.5 * len(counts)
     return [(count + 0.5) / total for count in counts]
+
+
+def _at_least(rate: float, total: int) -> float:
+    """Return the lower end of E. B. Wilson's 95% score interval (1927) for a proportion."""
+    z2 = _Z_95 * _Z_95
+    middle = rate + z2 / (2.0 * total)
+    spread = _Z_95 * math.sqrt(rate * (1.0 - rate) / total + z2 / (4.0 * total * total))
+    return max(0.0, (middle - spread) / (1.0 + z2 / total))
 
 
 def _day(at_ms: int) -> int:
