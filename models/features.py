@@ -34,7 +34,7 @@ FEATURE_SPEC: Final = "f1"
 """Names everything below; stored labels and bundles of another specification are not mixed in."""
 
 ZONE_BITS: Final = 21
-"""Each kind of feature is hashed into a zone of its own. More bits gain nothing measurable."""
+"""Each kind of feature is hashed into a zone of its own; why 21 bits: ``docs/classifier.md``."""
 LEXICAL: Final = 1 << ZONE_BITS
 """Lexical features lie below this, pairs above."""
 WORDS: Final = 2 * LEXICAL
