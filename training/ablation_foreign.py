@@ -62,8 +62,10 @@ class Halves:
     @classmethod
     def of(cls, messages: Sequence[SourceMessage]) -> Halves:
         """Split by a checksum of the path."""
-        learned = [one for one in messages if zlib.crc32(one.path.encode()) % 2 == 0]
-        return cls(learned=learned, judged=[one for one in messages if one not in set(learned)])
+        sides: tuple[list[SourceMessage], list[SourceMessage]] = ([], [])
+        for one in messages:
+            sides[zlib.crc32(one.path.encode()) % 2].append(one)
+        return cls(learned=sides[0], judged=sides[1])
 
 
 def text_of(raw: bytes) -> bytes:
