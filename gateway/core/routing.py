@@ -11,6 +11,8 @@ from gateway.core.addresses import normal_domain
 from gateway.core.errors import ConfigError
 from gateway.core.recipients import ANYBODY, RecipientRules
 
+_TLS_OPTION = "?tls="
+
 
 class NextHopKind(StrEnum):
     """How the target takes mail."""
@@ -27,6 +29,15 @@ class OnOutage(StrEnum):
     DEFER = "defer"
 
 
+class TlsPolicy(StrEnum):
+    """How much a next hop's TLS matters."""
+
+    NONE = "none"  # never: for hosts whose TLS is broken, or in our own network
+    MAY = "may"  # where offered, unverified (RFC 7435); plain text else
+    MUST = "must"  # encrypted or not at all; by whom is not asked
+    VERIFY = "verify"  # and by whom: a certificate that is valid for the host's name
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextHop:
     """One target. ``host`` and ``port`` for SMTP and LMTP, ``path`` (absolute) for a Maildir."""
@@ -35,17 +46,21 @@ class NextHop:
     host: str = ""
     port: int = 0
     path: str = ""
+    tls: TlsPolicy = TlsPolicy.MAY
 
     def __str__(self) -> str:
         if self.kind is NextHopKind.MAILDIR:
             return f"maildir:{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         prefix = "" if self.kind is NextHopKind.SMTP else f"{self.kind}:"
-        return f"{prefix}{host}:{self.port}"
+        policy = "" if self.tls is TlsPolicy.MAY else f"{_TLS_OPTION}{self.tls}"
+        return f"{prefix}{host}:{self.port}{policy}"
 
 
 def parse_next_hop(text: str) -> NextHop:
     """Read ``HOST:PORT``, ``[V6]:PORT``, ``lmtp:HOST:PORT`` or ``maildir:/ABSOLUTE/PATH``.
+
+    Behind a port ``?tls=none``, ``may`` (the default), ``must`` or ``verify`` may follow.
 
     Raises:
         ConfigError: with an example of what is right.
@@ -60,13 +75,17 @@ def parse_next_hop(text: str) -> NextHop:
     hop_kind = NextHopKind.SMTP
     if colon and kind in {NextHopKind.SMTP, NextHopKind.LMTP}:
         hop_kind, text = NextHopKind(kind), rest
-    host, colon, port = text.rpartition(":")
+    target, option, word = text.partition(_TLS_OPTION)
+    if option and word not in set(TlsPolicy):
+        raise ConfigError(f"next hop {text!r}: TLS is none, may, must or verify")
+    host, colon, port = target.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise ConfigError(
             f"next hop {text!r}: write HOST:PORT, e.g. mail.example.org:25, or maildir:/srv/mail"
         )
-    return NextHop(kind=hop_kind, host=host, port=int(port))
+    tls = TlsPolicy(word) if option else TlsPolicy.MAY
+    return NextHop(kind=hop_kind, host=host, port=int(port), tls=tls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

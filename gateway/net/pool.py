@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.core.clock import Clock
-from gateway.core.routing import NextHop
+from gateway.core.routing import NextHop, TlsPolicy
 from gateway.net.nexthop import HandOff, Transaction, unanswered
-from gateway.net.smtp_client import ConnectFault, SmtpConnection, opportunistic_tls
+from gateway.net.smtp_client import ConnectFault, SmtpConnection, opportunistic_tls, verifying_tls
 from gateway.net.smtp_client_protocol import WireReply
 from gateway.settings import DeliverySettings
 
@@ -51,7 +51,8 @@ class Pool:
     conversation it fell silent in until it answers in one. While it is down, one attempt at a time
     finds out whether it is back, after a pause that doubles from 2 to 30 s; everything else gets
     its answer at once, so that an outage does not cost each message the connect timeout.
-    ``on_availability`` hears of each change with the reason.
+    ``on_availability`` hears of each change with the reason. ``verifying`` is the TLS context for
+    next hops whose certificate is checked; by default it trusts the machine's authorities.
     """
 
     def __init__(
@@ -61,12 +62,14 @@ class Pool:
         hostname: str,
         clock: Clock,
         on_availability: AvailabilityCallback | None = None,
+        verifying: ssl.SSLContext | None = None,
     ) -> None:
         self._settings = settings
         self._hostname = hostname
         self._clock = clock
         self._on_availability = on_availability
         self._tls = opportunistic_tls()
+        self._verifying = verifying
         self._hops: dict[NextHop, _Hop] = {}
         self._in_use: set[SmtpConnection] = set()
         self._closing = False
@@ -198,8 +201,8 @@ class Pool:
 
     async def _connect(self, hop: NextHop, state: _Hop) -> SmtpConnection | ConnectFault:
         plain = self._clock.monotonic_s() < state.plain_until_s
-        connection = await self._open(hop, None if plain else self._tls)
-        if isinstance(connection, ConnectFault) and connection.tls:
+        connection = await self._open(hop, None if plain else self._context(hop.tls))
+        if isinstance(connection, ConnectFault) and connection.tls and hop.tls is TlsPolicy.MAY:
             state.plain_until_s = self._clock.monotonic_s() + PLAIN_AFTER_BROKEN_TLS_S
             connection = await self._open(hop, None)
         if isinstance(connection, ConnectFault):
@@ -210,6 +213,16 @@ class Pool:
         if not state.suspect:
             self._came_up(hop, state)
         return connection
+
+    def _context(self, policy: TlsPolicy) -> ssl.SSLContext | None:
+        match policy:
+            case TlsPolicy.NONE:
+                return None
+            case TlsPolicy.MAY | TlsPolicy.MUST:
+                return self._tls
+            case TlsPolicy.VERIFY:
+                self._verifying = self._verifying or verifying_tls()
+                return self._verifying
 
     async def _open(
         self, hop: NextHop, tls: ssl.SSLContext | None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from gateway.core.handoff import Phase
-from gateway.core.routing import NextHop, NextHopKind
+from gateway.core.routing import NextHop, NextHopKind, TlsPolicy
 from gateway.net.nexthop import HandOff, Recipient, Transaction
 from gateway.net.smtp_client_content import DotStuffer
 from gateway.net.smtp_client_envelope import Offer, mail_command, rcpt_command, ruled_out
@@ -41,6 +41,11 @@ def opportunistic_tls() -> ssl.SSLContext:
     return context
 
 
+def verifying_tls() -> ssl.SSLContext:
+    """TLS with a certificate that is valid for the host, by the machine's authorities."""
+    return ssl.create_default_context()
+
+
 class SmtpConnection:
     """An open, greeted connection; one transaction at a time."""
 
@@ -57,7 +62,10 @@ class SmtpConnection:
     async def connect(
         cls, hop: NextHop, *, hostname: str, settings: DeliverySettings, tls: ssl.SSLContext | None
     ) -> Self | ConnectFault:
-        """Connect, greet, and use STARTTLS where ``tls`` is given and the next hop offers it."""
+        """Connect, greet, and use STARTTLS where ``tls`` is given and the next hop offers it.
+
+        Where the next hop's policy demands TLS, there is no connection without.
+        """
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(settings.connect_timeout_s):
@@ -83,9 +91,15 @@ class SmtpConnection:
         if greeting.code != 220:
             return ConnectFault(text=f"greeting: {greeting}")
         fault = await self._hello(hostname)
-        if fault or tls is None or not self.offer.starttls:
+        if fault:
             return fault
-        return await self._start_tls(hostname, tls)
+        if tls is not None and self.offer.starttls:
+            return await self._start_tls(hostname, tls)
+        return ConnectFault(text="TLS is demanded and not offered") if self._demands_tls else None
+
+    @property
+    def _demands_tls(self) -> bool:
+        return self._hop.tls in {TlsPolicy.MUST, TlsPolicy.VERIFY}
 
     async def _hello(self, hostname: str) -> ConnectFault | None:
         lmtp = self._hop.kind is NextHopKind.LMTP
@@ -103,6 +117,8 @@ class SmtpConnection:
     async def _start_tls(self, hostname: str, tls: ssl.SSLContext) -> ConnectFault | None:
         reply = await self._command("STARTTLS", "STARTTLS")
         if reply.code != 220:
+            if self._demands_tls:
+                return ConnectFault(text=f"TLS is demanded, STARTTLS: {reply}")
             return None  # it changed its mind; plain text is allowed here
         if not self._wire.quiet:  # early octets would pass for encrypted ones (CVE-2011-0411)
             return ConnectFault(text="octets or a close between STARTTLS and TLS", tls=True)
@@ -110,7 +126,11 @@ class SmtpConnection:
         timeout_s = self._settings.connect_timeout_s
         try:
             transport = await loop.start_tls(
-                wire.transport, wire, tls, ssl_handshake_timeout=timeout_s
+                wire.transport,
+                wire,
+                tls,
+                server_hostname=self._hop.host if tls.check_hostname else None,
+                ssl_handshake_timeout=timeout_s,
             )
         except (OSError, asyncio.IncompleteReadError) as error:  # ssl.SSLError is an OSError
             return ConnectFault(text=f"TLS handshake: {error or type(error).__name__}", tls=True)

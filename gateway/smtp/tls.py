@@ -21,7 +21,7 @@ _log = structlog.get_logger()
 _SELF_MADE = "self-made.pem"
 _VALID_DAYS = 397
 _RENEW_DAYS = 30
-_LOOK_EVERY_S = 60.0
+_LOOK_EVERY_S = 5.0
 _Seen = tuple[tuple[int, int, int], ...]
 
 

@@ -14,7 +14,7 @@ from gateway.core.addresses import Address
 from gateway.core.errors import RecordFormatError
 from gateway.core.mail import DsnRequest, Envelope, Session
 from gateway.core.record import Copy, CopyState, Event, HoldReason, MessageFacts, What
-from gateway.core.routing import NextHop, NextHopKind
+from gateway.core.routing import NextHop, NextHopKind, TlsPolicy
 from gateway.core.verdict import Action, Verdict
 from gateway.store.fields import Fields
 from gateway.store.verdict_codec import (
@@ -215,6 +215,8 @@ def next_hop_to_json(hop: NextHop) -> Json:
         data["port"] = hop.port
     if hop.path:
         data["path"] = hop.path
+    if hop.tls is not TlsPolicy.MAY:
+        data["tls"] = hop.tls.value
     return data
 
 
@@ -230,6 +232,7 @@ def next_hop_from_json(value: object) -> NextHop:
         host=data.text("host", ""),
         port=data.integer("port", 0),
         path=data.text("path", ""),
+        tls=data.optional_member("tls", TlsPolicy) or TlsPolicy.MAY,
     )
 
 

@@ -117,6 +117,7 @@ class Sink:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        plain = writer.transport
         self._tasks.add(task)
         self._writers.add(writer)
         self.connections += 1
@@ -130,7 +131,8 @@ class Sink:
             self.open_connections -= 1
             self._writers.discard(writer)
             self._tasks.discard(task)
-            writer.transport.abort()
+            plain.abort()
+            writer._transport = plain  # a handshake that failed left None there, or a dead one
 
     async def hang(self) -> None:
         await self._released.wait()
