@@ -1,13 +1,35 @@
 """Structured logging on standard error: event name, key=value pairs, one summary a message."""
 
+import contextlib
 import logging
 import sys
+from typing import TextIO, cast
 
 import structlog
 
 from gateway.settings import LogSettings
 
 _PERSONAL = ("mail_from", "recipients", "recipient", "subject", "from_header", "rcpt_to")
+
+
+class _Unfailing:
+    """Standard error, but a log that cannot be written fails nobody.
+
+    A full disk below the log file must not end a session between hand-over and reply: the client
+    would send what was delivered once more.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def configure(settings: LogSettings, *, role: str) -> None:
@@ -33,7 +55,7 @@ def configure(settings: LogSettings, *, role: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[settings.level.upper()]
         ),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(role=role)

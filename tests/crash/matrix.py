@@ -208,11 +208,20 @@ class Matrix:
         fresh.rename(pointer)
 
     def _go_back_a_version(self) -> None:
+        wait_until(self._is_migrated, "a keeper that has migrated the index")
         with sqlite3.connect(self.index, timeout=20) as connection:
             connection.execute("alter table message drop column mood")
             (version,) = connection.execute("select version_num from index_version").fetchone()
             connection.execute("update index_version set version_num = ?", (_before(version),))
         connection.close()
+
+    def _is_migrated(self) -> bool:
+        connection = sqlite3.connect(self.index, timeout=20)
+        try:
+            columns = connection.execute("pragma table_info(message)").fetchall()
+            return any(column[1] == "mood" for column in columns)
+        finally:
+            connection.close()
 
     def _release(self, point: str) -> None:
         (mail_id, recipient) = self._held()
