@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from gateway.core.addresses import Address
 from gateway.core.errors import RecordFormatError
-from gateway.core.mail import Envelope, Session
+from gateway.core.mail import DsnRequest, Envelope, Session
 from gateway.core.record import Copy, CopyState, Event, HoldReason, MessageFacts
-from gateway.core.routing import NextHop, NextHopKind
+from gateway.core.routing import NextHop, NextHopKind, TlsPolicy
 from gateway.core.verdict import (
     Action,
     ContentFinding,
@@ -59,8 +59,18 @@ envelopes = st.builds(
     smtputf8=st.booleans(),
     body_8bit=st.booleans(),
     declared_size=st.none() | whole,
+    ret=texts,
+    envid=texts,
+    dsn=few(st.builds(DsnRequest, recipient=texts, notify=texts, orcpt=texts)),
 )
-hops = st.builds(NextHop, kind=st.sampled_from(NextHopKind), host=texts, port=whole, path=texts)
+hops = st.builds(
+    NextHop,
+    kind=st.sampled_from(NextHopKind),
+    host=texts,
+    port=whole,
+    path=texts,
+    tls=st.sampled_from(TlsPolicy),
+)
 copies = st.builds(
     Copy,
     recipient=texts,
