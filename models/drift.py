@@ -126,8 +126,9 @@ def stability_index(before: Sequence[int], now: Sequence[int]) -> float:
 def findings(before: DayFacts, now: DayFacts) -> list[Finding]:
     """Compare a recent window with an earlier one (usually the weeks after a promotion)."""
     found: list[Finding] = []
-    if min(before.messages, now.messages) < _MIN_MESSAGES:
-        parameters = {"messages": float(now.messages), "needed": float(_MIN_MESSAGES)}
+    fewer = min(before.messages, now.messages)
+    if fewer < _MIN_MESSAGES:
+        parameters = {"messages": float(fewer), "needed": float(_MIN_MESSAGES)}
         found.append(Finding(code=DriftCode.TOO_LITTLE_MAIL, step=Step.WAIT, parameters=parameters))
     else:
         found += _shift(before, now)

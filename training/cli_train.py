@@ -184,7 +184,6 @@ def _tell(
         "gate_passed": gate.passed,
         "reasons": list(gate.reasons),
         "learned": candidate.learned,
-        "calibrated_on": candidate.calibrated_on,
         "held_out": candidate.held_out,
         "fixed_set": candidate.fixed_set,
         "labels": None if labels is None else labels.as_json(),
@@ -206,8 +205,8 @@ def _tell(
     if labels is not None:
         tell_labels(labels, say)
     click.echo(
-        f"{name}: learned {candidate.learned}, calibrated on {candidate.calibrated_on}, "
-        f"judged on {candidate.held_out} later messages"
+        f"{name}: learned {candidate.learned}, judged on {candidate.held_out} later messages; "
+        "then learned all"
     )
     for key, value in gate.candidate.as_dict().items():
         live = "" if gate.live is None else f"   serving model {gate.live.as_dict()[key]:.3f}"
