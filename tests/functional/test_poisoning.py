@@ -159,16 +159,17 @@ def test_five_hundred_wrong_labels_are_refused_and_their_author_is_named(
 
 
 @pytest.mark.parametrize("spam", [True, False], ids=["spam-called-good", "good-mail-called-spam"])
-def test_where_wrong_labels_leave_nothing_to_judge_by_their_author_is_named(
+def test_where_wrong_labels_are_all_there_is_of_the_last_days_their_author_is_named(
     site: Site, spam: bool
 ) -> None:
     wrong = only(site.mail(1000), spam=spam)
     assert len(wrong) == 500
     site.label("mallory", wrong, days=range(27, 30))
     done = site.run()
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert "with the labels of mallory (500)" in done.stderr
-    assert "--without mallory" in done.stderr
+    assert done.exit_code == 1
+    said = done.stdout + done.stderr  # where nothing is left to judge by, no model is made
+    assert "with the labels of mallory (500)" in said
+    assert "--without mallory" in said
     without_mallory(site)
 
 

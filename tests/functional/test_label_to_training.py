@@ -1,0 +1,47 @@
+"""A label given in the quarantine of a running gateway is what training learns."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.gateway import Gateway, running, wait_until
+from tests.functional.test_loop import HAM, SPAM, send
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    with running(tmp_path, f"maildir:{tmp_path}/mail") as one:
+        yield one
+
+
+def learned(gateway: Gateway) -> list[tuple[int, int]]:
+    """Ham and spam of each slab that training would learn now."""
+    out = str(gateway.directory / "counts.npz")
+    told = json.loads(gateway.run("train", "--counts", out, "--json").stdout)
+    return [(slab["ham"], slab["spam"]) for slab in told["slabs"]]
+
+
+def test_labels_reach_training_and_leave_it_again(gateway: Gateway) -> None:
+    assert learned(gateway) == []
+    for number in (b"1", b"2"):
+        content = SPAM.replace(b"You won", b"You won " + number)
+        assert send(gateway, content, "bert@trial.example")[0] == 250
+    assert send(gateway, HAM, "bert@trial.example")[0] == 250
+    wait_until(lambda: len(gateway.rows("quarantine", "list")) == 2, "the held mail")
+    one, two = (str(row["id"]) for row in gateway.rows("quarantine", "list"))
+    gateway.run("quarantine", "delete", two)
+    wait_until(lambda: len(gateway.rows("quarantine", "list")) == 1, "the deletion")
+    assert learned(gateway) == []  # neither a deletion nor the gateway's own verdict teaches
+
+    gateway.run("quarantine", "label", one, "spam")
+    wait_until(lambda: learned(gateway) == [(0, 1)], "the label")
+    gateway.run("quarantine", "label", one, "ham")
+    wait_until(lambda: learned(gateway) == [(1, 0)], "the changed label to count once")
+    assert "taken back" in gateway.run("quarantine", "label", one, "none").stdout
+    wait_until(lambda: learned(gateway) == [], "the label to be forgotten")
+
+    gateway.run("quarantine", "release", "--ham", one)
+    wait_until(lambda: not gateway.rows("quarantine", "list"), "the release")
+    wait_until(lambda: learned(gateway) == [(1, 0)], "a label that outlives its mail")
