@@ -72,6 +72,15 @@ def become(user: str) -> None:
     os.setuid(entry.pw_uid)
 
 
+@dataclass(slots=True)
+class _Successor:
+    """The set of children that a reload is starting beside the present one."""
+
+    settings: Settings
+    listeners: dict[str, socket.socket]
+    seats: list[_Seat]
+
+
 @dataclass(slots=True, kw_only=True)
 class Supervisor:
     """Keeps ``workers`` SMTP processes, one web process and one keeper running.
@@ -88,6 +97,7 @@ class Supervisor:
     _listeners: dict[str, socket.socket] = field(default_factory=dict)
     _seats: list[_Seat] = field(default_factory=list)
     _leaving: list[_Child] = field(default_factory=list)
+    _successor: _Successor | None = None
     _stopping: bool = False
     _announced: bool = False
     _lifeline: tuple[int, int] = (-1, -1)
@@ -104,11 +114,12 @@ class Supervisor:
         }
         become(self.settings.node.user)
         self._lifeline = os.pipe()
-        self._seats = [_Seat(role) for role in self._roles()]
+        self._seats = [_Seat(role) for role in _roles(self.settings)]
         with self._signals() as wakeups:
             try:
                 while not self._finished():
                     self._fill_seats()
+                    self._succeed()
                     self._announce_when_up()
                     for number in _wait(wakeups, 0.2):
                         self._on_signal(number)
@@ -134,10 +145,6 @@ class Supervisor:
         fcntl.flock(self._family, fcntl.LOCK_SH)
         return patience_s
 
-    def _roles(self) -> list[str]:
-        workers = self.settings.smtp.workers or os.cpu_count() or 1
-        return ["keeper", "web", *["smtp"] * workers]
-
     def _finished(self) -> bool:
         return self._stopping and not self._leaving and not any(seat.child for seat in self._seats)
 
@@ -145,13 +152,13 @@ class Supervisor:
         now = time.monotonic()
         for seat in self._seats:
             if seat.child is None and not self._stopping and now >= seat.not_before_s:
-                seat.child = self._start(seat.role)
+                seat.child = self._start(seat.role, self._listeners)
 
-    def _start(self, role: str) -> _Child:
+    def _start(self, role: str, listeners: dict[str, socket.socket]) -> _Child:
         used = {child.slot for child in self._children()}
         slot = next(number for number in range(10_000) if number not in used)
         self.slots.clear(slot)
-        listener = self._listeners[role].fileno() if role in self._listeners else -1
+        listener = listeners[role].fileno() if role in listeners else -1
         passed = [self._lifeline[0], self._family, *([listener] if listener >= 0 else [])]
         arguments = ["serve", "--config", str(self.config), "--role", role]
         environment = {
@@ -169,6 +176,8 @@ class Supervisor:
 
     def _children(self) -> Iterator[_Child]:
         yield from self._leaving
+        if self._successor is not None:
+            yield from (seat.child for seat in self._successor.seats if seat.child)
         yield from (seat.child for seat in self._seats if seat.child)
 
     def _announce_when_up(self) -> None:
@@ -185,37 +194,71 @@ class Supervisor:
         if number in {signal.SIGTERM, signal.SIGINT} and not self._stopping:
             _log.info("stopping", signal=signal.Signals(number).name)
             self._stopping = True
+            if self._successor is not None:
+                self._leaving += [seat.child for seat in self._successor.seats if seat.child]
+                self._successor = None
             for child in self._children():
                 self._drain(child)
         elif number == signal.SIGHUP and not self._stopping:
             self._reload()
 
     def _reload(self) -> None:
-        """Replace every child by one with the new configuration; the old ones finish their mail."""
+        """Start a second set of children with the new configuration beside the old one.
+
+        The old ones drain only when every new one lives; until then nothing was changed.
+        """
         try:
+            if self._successor is not None:
+                raise ConfigError("the reload before this one is still under way")
             settings = self.reload()
+            if settings.paths.state != self.settings.paths.state:
+                raise ConfigError("another paths.state needs a restart")
             listeners = self._rebound(settings)
         except GatewayError as error:
             _log.error("reload refused, the old configuration stays", reason=str(error))
             return
-        self.settings, self._listeners = settings, listeners
-        old = [seat.child for seat in self._seats if seat.child]
-        self._seats = [_Seat(role) for role in self._roles()]
-        self._leaving.extend(old)
-        for child in old:
-            self._drain(child)
-        _log.info("reloaded", settings=settings.digest)
+        successor = _Successor(settings, listeners, [_Seat(role) for role in _roles(settings)])
+        self._successor = successor
+        for seat in successor.seats:
+            seat.child = self._start(seat.role, listeners)
 
     def _rebound(self, settings: Settings) -> dict[str, socket.socket]:
         kept = dict(self._listeners)
         for role in ("smtp", "web"):
             before, after = getattr(self.settings, role), getattr(settings, role)
-            if (before.host, before.port) != (after.host, after.port):
+            if before.port == after.port and before.host != after.host:
+                raise ConfigError(f"another {role}.host on the same port needs a restart")
+            if before.port != after.port:
                 kept[role] = bind(after.host, after.port)
-        for role, sock in self._listeners.items():
-            if kept[role] is not sock:
-                sock.close()
         return kept
+
+    def _succeed(self) -> None:
+        """Let the new children take over once all of them live, or give them up if one cannot."""
+        new = self._successor
+        if new is None or self._stopping:
+            return
+        children = [seat.child for seat in new.seats if seat.child]
+        if any(child.process.poll() is not None for child in children):
+            self._successor = None
+            self._let_go(children, {r: s for r, s in new.listeners.items() if s.fileno() >= 0})
+            _log.error("reload refused, the old configuration stays", reason="see the line above")
+            return
+        if not all(self.slots.last_heartbeat_ms(child.slot) for child in children):
+            return
+        self._successor = None
+        old = [seat.child for seat in self._seats if seat.child]
+        abandoned, self._listeners = self._listeners, new.listeners
+        self.settings, self._seats = new.settings, new.seats
+        self._let_go(old, abandoned)
+        _log.info("reloaded", settings=self.settings.digest)
+
+    def _let_go(self, children: list[_Child], listeners: dict[str, socket.socket]) -> None:
+        for sock in listeners.values():
+            if sock not in self._listeners.values():
+                sock.close()
+        self._leaving.extend(children)
+        for child in children:
+            self._drain(child)
 
     def _drain(self, child: _Child) -> None:
         child.draining_since_s = time.monotonic()
@@ -231,6 +274,8 @@ class Supervisor:
             if child is None or child.process.poll() is None:
                 continue
             seat.child = None
+            if child.process.returncode == 2 and not self._announced and not self._stopping:
+                raise ConfigError(f"the {child.role} process refused to start; it said why above")
             self._note_end(child)
             lived_s = time.monotonic() - child.started_s
             seat.failures = 0 if lived_s > _LONGEST_PAUSE_S else seat.failures + 1
@@ -280,6 +325,11 @@ class Supervisor:
                 signal.signal(number, handler)
             os.close(receive)
             os.close(send)
+
+
+def _roles(settings: Settings) -> list[str]:
+    workers = settings.smtp.workers or os.cpu_count() or 1
+    return ["keeper", "web", *["smtp"] * workers]
 
 
 def _wait(wakeups: int, timeout_s: float) -> bytes:

@@ -14,7 +14,7 @@ from typing import Self
 
 _SLOT = struct.Struct("<QQ32s")  # monotonic heartbeat ms, pid, digest being scanned (zeros: none)
 _STRIKE = struct.Struct("<32sB")
-SLOTS = 80
+SLOTS = 160  # 64 workers, keeper and web, and as many again while a reload replaces them
 STRIKES = 512
 STRIKES_TO_HOLD = 2
 _SIZE = SLOTS * _SLOT.size + STRIKES * _STRIKE.size
