@@ -200,8 +200,16 @@ def configure(gateway: Gateway, dns_port: int) -> None:
 
 @contextmanager
 def serving(directory: Path, *, workers: int, sink_port: int, dns_port: int) -> Iterator[Schwamm]:
-    """A gateway with its own state below ``directory``, stopped at the end."""
+    """A gateway with its own state below ``directory``, stopped at the end.
+
+    It does not make clients wait before it greets them, nor count what one network sends: the
+    generator is all clients at once, and the peer's postscreen is not on either.
+    """
     gateway = Gateway(directory, f"127.0.0.1:{sink_port}", workers=workers)
+    gateway.environment = {
+        "SCHWAMM_SMTP__GREET_DELAY_S": "0",
+        "SCHWAMM_SMTP__UNLIMITED_NETWORKS": '["127.0.0.0/8", "198.18.0.0/15"]',
+    }
     try:
         gateway.init()
         configure(gateway, dns_port)
