@@ -169,7 +169,10 @@ def test_who_does_most_harm_is_not_heard_about_the_others() -> None:
     is_spam[mallory] = ~is_spam[mallory]
     groups = np.arange(600)
 
+    last: dict[str, set[str]] = {}
+
     def score(learned: np.ndarray, tested: np.ndarray) -> np.ndarray:
+        last["heard"] = {names[place] for place in (*learned, *tested)}
         share = is_spam[learned] == truth[learned]
         noise = np.random.default_rng(0).normal(size=600)
         return np.where(truth, 1.0, -1.0)[tested] * (share.mean() - 0.45) + 0.3 * noise[tested]
@@ -177,3 +180,4 @@ def test_who_does_most_harm_is_not_heard_about_the_others() -> None:
     voices = Voices(names=names, is_spam=is_spam, groups=groups, trusted=frozenset())
     found = examine(voices, score, resamples=200)
     assert {one.person: bool(one.worse) for one in found} == {"mallory": True, "anna": False}
+    assert last["heard"] == {""}  # anna, examined once more: her model without her, without mallory
