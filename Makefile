@@ -40,10 +40,10 @@ test-long: $(VENV)/dev.stamp ## the tests that take minutes: whole corpora, cras
 	$(BIN)/pytest -m long
 
 bench: $(VENV)/dev.stamp ## CPU time a message, stage by stage and of the whole gateway
-	$(BIN)/python tests/perf/bench.py
+	$(BIN)/python -m tests.perf.bench
 
 bench-peer: $(VENV)/dev.stamp ## the same mail through Schwamm and through Postfix with Rspamd
-	$(BIN)/python tests/perf/bench_peer.py
+	$(BIN)/python -m tests.perf.bench_peer
 
 bench-accuracy: $(VENV)/dev.stamp ## our filter and bogofilter on the same mail
 	$(BIN)/python -m training.bench_accuracy --corpus $(CORPUS) --out bench-output

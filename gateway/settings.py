@@ -19,16 +19,19 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+from pydantic_settings.exceptions import SettingsError
 
 from gateway.core.errors import ConfigError
 
 SYSTEM_PATH = Path("/etc/schwamm/gateway.toml")
 LOCAL_NAME = "gateway.toml"
 _PREFIX = "SCHWAMM_"
+_NOT_SETTINGS = frozenset({"SCHWAMM_SUPERVISED", "SCHWAMM_CORPUS"})
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
+Points = Annotated[float, Field(allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -131,8 +134,8 @@ class DnsblSettings(_Section):
 class ScoreSettings(_Section):
     """Points per symbol and the cap of each group; what is not named keeps its default."""
 
-    symbols: dict[str, float] = {}
-    caps: dict[str, float] = {}
+    symbols: dict[str, Points] = {}
+    caps: dict[str, Points] = {}
     scan_deadline_s: Seconds = 20.0
 
 
@@ -162,12 +165,6 @@ class ModelSettings(_Section):
 
     directory: Path | None = None
     words: Annotated[int, Field(ge=0, le=50)] = 10
-
-
-class TrainingSettings(_Section):
-    """What training may learn from."""
-
-    labels_per_person_and_day: Positive = 200  # more of them are shown, and not learned
 
 
 class TrainingSettings(_Section):
@@ -214,7 +211,6 @@ class Settings(BaseSettings):
     delivery: DeliverySettings = DeliverySettings()
     trial: TrialSettings = TrialSettings()
     model: ModelSettings = ModelSettings()
-    training: TrainingSettings = TrainingSettings()
     training: TrainingSettings = TrainingSettings()
     index: IndexSettings = IndexSettings()
     log: LogSettings = LogSettings()
@@ -288,6 +284,8 @@ def load(path: Path) -> Settings:
         settings = Settings(**data)
     except ValidationError as error:
         raise ConfigError(f"{path}: " + "; ".join(_complaints(error))) from error
+    except SettingsError as error:
+        raise ConfigError(f"the environment: {error}; write a section as JSON") from error
     return _with_absolute_paths(settings, path.resolve().parent)
 
 
@@ -313,12 +311,26 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
 
 
 def _refuse_unknown_environment() -> None:
+    """A mistyped variable would be ignored without a word, ``SCHWAMM_SMTP_PORT`` for one."""
+    sections = {name.upper() for name in Settings.model_fields}
     for name in os.environ:
-        if name.upper().startswith(_PREFIX):
-            section = name[len(_PREFIX) :].lower().split("__", 1)[0]
-            if section not in Settings.model_fields and "__" in name:
-                hint = _nearest(section, Settings.model_fields)
-                raise ConfigError(f"environment variable {name}: no section {section!r}{hint}")
+        upper = name.upper()
+        if not upper.startswith(_PREFIX) or upper in _NOT_SETTINGS:
+            continue
+        section, two, _ = upper[len(_PREFIX) :].partition("__")
+        if section in sections and (two or section not in _names_of_fields()):
+            continue
+        known = [f"{_PREFIX}{one}" for one in (*sections, *_names_of_fields())]
+        raise ConfigError(f"environment variable {name} is no setting{_nearest(upper, known)}")
+
+
+def _names_of_fields() -> list[str]:
+    return [
+        f"{section}__{field}".upper()
+        for section, info in Settings.model_fields.items()
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
+        for field in info.annotation.model_fields
+    ]
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -140,12 +140,20 @@ class Registry:
         return tuple(sorted(name for name in found if _NAME.fullmatch(name)))
 
     def install(self, bundle: Bundle) -> str:
-        """Write a model beside the others, whole or not at all; return its name."""
+        """Write a model beside the others, whole or not at all; return its name.
+
+        One of that name that is damaged is replaced.
+        """
         name = _checked(bundle.model_id)
         target = self.directory / _BUNDLES / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
-            return name
+            try:
+                self.load(name)
+            except BundleError:
+                shutil.rmtree(target)
+            else:
+                return name
         building = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
         try:
             bundle.save(building / name)

@@ -233,7 +233,7 @@ class Keeper:
                     adopted = True
                     await asyncio.to_thread(retention.round)
                 troubles = 0
-            except GatewayError as error:
+            except (GatewayError, OSError) as error:
                 troubles += 1
                 _log.error("housekeeping failed", reason=str(error), troubles=troubles)
                 if troubles >= _TROUBLES and isinstance(error, IndexUnavailableError):

@@ -8,6 +8,7 @@ import structlog
 
 from gateway.app.availability import AvailabilityJournal
 from gateway.app.life import Life, Seat
+from gateway.app.models import ServingModels
 from gateway.app.routing import Routing, ServedRecipients, all_pass_dsn_on
 from gateway.app.scanning import build_scanner, connection_checks
 from gateway.checks.check import ConnectionCheck, ConnectionFacts
@@ -65,7 +66,7 @@ async def run_worker(settings: Settings) -> None:
     journal = Journal(state / "journal", "smtp", clock)
     availability = AvailabilityJournal(journal, clock)
     routing = Routing(state / "generations")
-    models = Registry(settings.models_directory)
+    models = ServingModels(Registry(settings.models_directory))
     models.refresh()
     resolver = make_resolver(settings.dns, clock=clock, on_availability=availability.resolver)
     lists = connection_checks(settings, resolver, on_health=availability.block_list)
@@ -115,8 +116,7 @@ async def run_worker(settings: Settings) -> None:
         nonlocal dsn
         routing.refresh()
         dsn = all_pass_dsn_on(routing.current, pool.offers_dsn)
-        if models.refresh():
-            _log.info("serving a new model", model=models.current().model_id)
+        models.refresh()
 
     server = await start_server(
         _listener(settings, seat),

@@ -95,4 +95,12 @@ def main() -> None:
         code = 1
     except BrokenPipeError:
         code = 141
+    except UnicodeEncodeError:
+        click.echo(
+            "schwamm: an argument is not valid UTF-8; check the terminal's encoding", err=True
+        )
+        code = 2
+    except OSError as error:
+        click.echo(f"schwamm: {error.filename or ''}: {error.strerror or error}", err=True)
+        code = 1
     sys.exit(code if isinstance(code, int) else 0)

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +11,9 @@ from typing import Any, TypeVar
 import click
 
 from gateway.settings import Settings, find_config, load
+
+_LONGEST_CELL = 70  # characters; a hostile subject must not fill the screen
+_PIPE_WIDTH = 220  # columns where no terminal says how many there are
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,7 +57,7 @@ def print_rows(
     """Print a listing: JSON lines as they are, or the ``(key, heading)`` columns as a table."""
     if as_json:
         for row in rows:
-            click.echo(json.dumps(row, ensure_ascii=False))
+            click.echo(json.dumps(row))
         return
     # rich takes 60 ms to import: only people wait for it.
     from rich.console import Console  # noqa: PLC0415
@@ -61,14 +65,20 @@ def print_rows(
     from rich.text import Text  # noqa: PLC0415
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for _, heading in columns:
-        table.add_column(heading, overflow="fold")
+    for key, heading in columns:
+        # An id is copied from here: never on two lines.
+        table.add_column(heading, overflow="fold", no_wrap=key == "id")
     count = 0
     for row in rows:
         count += 1
-        table.add_row(*(Text(printable(row.get(key))) for key, _ in columns))
-    console = Console(soft_wrap=False, highlight=False)
+        table.add_row(*(Text(_cell(row.get(key))) for key, _ in columns))
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     console.print(table if count else empty)
+
+
+def _cell(value: object) -> str:
+    text = printable(value)
+    return text if len(text) <= _LONGEST_CELL else text[: _LONGEST_CELL - 1] + "…"
 
 
 def printable(value: object) -> str:

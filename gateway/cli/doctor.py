@@ -57,7 +57,7 @@ def doctor(config: Path | None, as_json: bool) -> None:
                 "text": finding.text,
                 "mend": finding.mend,
             }
-            click.echo(json.dumps(row, ensure_ascii=False))
+            click.echo(json.dumps(row))
             continue
         mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
         mend = f"  -> {finding.mend}" if finding.mend else ""
@@ -135,7 +135,7 @@ def _model(settings: Settings, _: Translator) -> Finding:
     try:
         bundle = registry.current()
     except BundleError as error:
-        mend = _("start the gateway once, it brings its own model; or promote another one")
+        mend = _("promote another one, see schwamm model list; schwamm init mends the shipped one")
         return Finding(check="model", ok=False, text=str(error), mend=mend)
     return Finding(check="model", ok=True, text=bundle.model_id)
 

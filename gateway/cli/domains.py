@@ -244,7 +244,7 @@ def list_users(settings: Settings, as_json: bool) -> None:
         grants = [f"{grant.role} {grant.scope_kind} {grant.scope}".strip() for grant in one.grants]
         if as_json:
             row = {"login": one.login, "name": one.name, "grants": grants, "disabled": one.disabled}
-            click.echo(json.dumps(row, ensure_ascii=False))
+            click.echo(json.dumps(row))
         else:
             click.echo(f"{one.login:<30} {', '.join(grants)}")
     if not people and not as_json:

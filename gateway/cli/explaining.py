@@ -23,8 +23,10 @@ def explained(verdict: Verdict | None, language: str) -> Iterator[str]:
         (_("Words for spam: {words}"), [w.word for w in verdict.words if w.weight > 0]),
         (_("Words against: {words}"), [w.word for w in verdict.words if w.weight < 0]),
     ):
-        if words:
-            yield text.format(words=", ".join(words))
+        # A colon marks what is no word but a trait of header or structure; --json has them all.
+        plain = [word for word in words if ":" not in word]
+        if plain:
+            yield text.format(words=", ".join(plain))
     if verdict.errors:
         yield _("Checks that failed: {checks}").format(checks=", ".join(verdict.errors))
     yield _("Model {model}, configuration {generation}").format(

@@ -9,7 +9,8 @@ import click
 from gateway.cli.config_text import Choices, config_text
 from gateway.cli.context import language
 from gateway.cli.state import open_directory, operator
-from gateway.core.errors import ConfigError, GatewayError
+from gateway.core.addresses import normal_domain
+from gateway.core.errors import AddressError, ConfigError, GatewayError
 from gateway.core.routing import Domain, parse_next_hop
 from gateway.delivery.marks import load_key
 from gateway.locale import Translator, translator
@@ -38,11 +39,15 @@ def init(directory: Path, domain: str | None, next_hop: str | None, trial: bool)
     if not domain or not next_hop:
         raise click.UsageError("say which domain to serve: --domain example.org --next-hop HOST:25")
     parse_next_hop(next_hop)
+    try:
+        name = normal_domain(domain)
+    except AddressError as error:
+        raise ConfigError(f"--domain {domain!r}: {error}") from error
     settings = _configuration(directory, trial=trial)
     _ = translator(language(settings))
     _make_state(settings)
     with open_directory(settings) as known:
-        _serve_domain(known, domain, next_hop, _)
+        _serve_domain(known, name, next_hop, _)
         _make_admin(known, _)
 
 
@@ -56,13 +61,13 @@ def _configuration(directory: Path, *, trial: bool) -> Settings:
             )
         )
         return settings
-    directory.mkdir(parents=True, exist_ok=True)
     choices = Choices(
         hostname=socket.getfqdn(),
         language=language(),
         trial_dns_port=_TRIAL_DNS_PORT if trial else 0,
     )
     try:
+        directory.mkdir(parents=True, exist_ok=True)
         path.write_text(config_text(choices), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
@@ -88,7 +93,7 @@ def _make_state(settings: Settings) -> None:
 def _serve_domain(known: Directory, domain: str, next_hop: str, _: Translator) -> None:
     wanted = Domain(name=domain, next_hops=(parse_next_hop(next_hop),))
     served = {name for one in known.domains() for name in (one.name, *one.aliases)}
-    if domain.lower().rstrip(".") in served:
+    if domain in served:
         click.echo(_("{domain} is served already.").format(domain=domain))
         return
     known.add_domain(wanted, by=operator())

@@ -115,7 +115,7 @@ def show(settings: Settings, mail_id: str, raw: bool, as_json: bool) -> None:
             sys.stdout.buffer.write(bytes(content))
             return
     if as_json:
-        click.echo(json.dumps(_shown_json(view), ensure_ascii=False))
+        click.echo(json.dumps(_shown_json(view)))
     else:
         _print_view(view, language(settings))
 
@@ -196,7 +196,7 @@ def release(
             for key, now, reply in _outcomes(state, mail_id, recipients):
                 row = {"id": mail_id, "recipient": key, "state": now, "reply": reply}
                 if as_json:
-                    click.echo(json.dumps(row, ensure_ascii=False))
+                    click.echo(json.dumps(row))
                 else:
                     text = _release_text(now, _)
                     click.echo(text.format(id=mail_id, recipient=key, reply=printable(reply)))

@@ -210,7 +210,7 @@ async def _verdict(scanner: Scanner, mail: Mail, facts: ConnectionFacts) -> Verd
 def _print(source: str, verdict: Verdict, domain: Domain, *, as_json: bool, chosen: str) -> None:
     action = decide(verdict, domain)
     if as_json:
-        click.echo(json.dumps(_row(source, verdict, action.value), ensure_ascii=False))
+        click.echo(json.dumps(_row(source, verdict, action.value)))
         return
     click.echo(f"{printable(source)}: {action.value}")
     for line in explained(verdict, chosen):

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import pwd
 from pathlib import Path
 
 import click
@@ -60,11 +61,29 @@ def _state_directory(settings: Settings) -> Path:
     try:
         for name in ("run", "tmp", "records", "journal", "generations"):
             (state / name).mkdir(parents=True, exist_ok=True)
+        state.chmod(0o700)
         if not os.access(state, os.W_OK):
             raise PermissionError(f"no permission to write to {state}")
     except OSError as error:
         raise ConfigError(f"state directory {state} cannot be used: {error}") from error
+    if not (state / "generations" / "current").exists():
+        raise ConfigError(
+            f"{state} was never set up; run: schwamm init DIR --domain D --next-hop H"
+        )
+    if os.geteuid() == 0 and settings.node.user:
+        _hand_over(state, settings.node.user)
     return state
+
+
+def _hand_over(state: Path, user: str) -> None:
+    """What root made here belongs to whom the gateway runs as."""
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError as error:
+        raise ConfigError(f"node.user: there is no user {user!r} on this machine") from error
+    for path in (state, *state.rglob("*")):
+        if path.lstat().st_uid == 0:
+            os.lchown(path, entry.pw_uid, entry.pw_gid)
 
 
 def _announce(settings: Settings) -> None:

@@ -29,7 +29,7 @@ def track(settings: Settings, query: str, limit: int, as_json: bool) -> None:
         found = state.index.listings.track(query, limit=limit)
     if as_json:
         for one in found:
-            click.echo(json.dumps(one.json(), ensure_ascii=False))
+            click.echo(json.dumps(one.json()))
         return
     if not found:
         click.echo(_("No mail found for {query}.").format(query=printable(query)))

@@ -130,6 +130,8 @@ class Review:
         Raises:
             ReviewError: its bytes are no longer kept, and no earlier label kept its features.
         """
+        if not self.listings.copies(mail_id):
+            raise ReviewError(f"no mail with the id {mail_id}; see: schwamm quarantine list")
         self.journal.append_durable_now([self._label_event(mail_id, label, reason)])
 
     def viewed(self, mail_id: str) -> None:

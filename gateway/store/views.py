@@ -108,7 +108,8 @@ class EventRow:
 
     def json(self) -> Json:
         """An entry of ``events`` in ``track --json``."""
-        return {"at": iso_utc(self.at_ms), "what": self.what, "detail": codec.parse(self.detail)}
+        detail = codec.parse(self.detail)
+        return {"at": iso_utc(self.at_ms), "what": self.what, "detail": _with_iso_times(detail)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +174,19 @@ def cursor_key(cursor: str) -> tuple[str, str]:
     if not is_mail_id(mail_id):
         raise ValueError(f"{cursor!r} is no cursor of a listing")
     return mail_id, recipient
+
+
+def _with_iso_times(detail: object) -> object:
+    """Times by name: ``next_attempt_at_ms`` becomes ``next_attempt_at`` in ISO 8601."""
+    if not isinstance(detail, dict):
+        return detail
+    shown: Json = {}
+    for key, value in detail.items():
+        if key.endswith("_at_ms") and isinstance(value, int):
+            shown[key.removesuffix("_ms")] = iso_utc(value)
+        else:
+            shown[key] = value
+    return shown
 
 
 def _iso(at_ms: int | None) -> str | None:

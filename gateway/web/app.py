@@ -72,7 +72,7 @@ def build(source: StatusSource, *, language: str) -> Starlette:
         state = "degraded" if status.problem else "ok"
         return JSONResponse({"status": state, "version": status.version})
 
-    return Starlette(
+    application = Starlette(
         routes=[
             Route("/", status_page),
             Route("/health", health),
@@ -80,6 +80,9 @@ def build(source: StatusSource, *, language: str) -> Starlette:
         ],
         middleware=[Middleware(BaseHTTPMiddleware, dispatch=_with_headers)],
     )
+    # A redirect would name whatever host the request named.
+    application.router.redirect_slashes = False
+    return application
 
 
 async def _with_headers(

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import shutil
+import signal
 import smtplib
 import socket
 import sqlite3
@@ -139,6 +140,61 @@ def break_index(path: Path, damage: str) -> sqlite3.Connection | None:
     return None
 
 
+def test_a_reload_that_cannot_serve_leaves_the_old_processes_serving(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, f"maildir:{tmp_path}/mail").init()
+    try:
+        gateway.start()
+        before = {child.pid for children in gateway.children().values() for child in children}
+        good = gateway.config.read_text()
+        gateway.config.write_text(
+            good.replace("[smtp]\n", '[smtp]\ntls_certificate = "/nonexistent.pem"\n', 1)
+        )
+        assert gateway.process is not None
+        gateway.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "reload refused" in gateway.log.read_text(), "the refusal")
+        assert send(gateway, HAM)[0] == 250
+        assert before <= {c.pid for children in gateway.children().values() for c in children}
+        gateway.config.write_text(good)
+        gateway.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: '"reloaded"' in gateway.log.read_text(), "the good one to be taken")
+        assert send(gateway, HAM)[0] == 250
+    finally:
+        gateway.kill_everything()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "hint"),
+    [
+        ("SCHWAMM_SMTP_PORT", "2626", "SCHWAMM_SMTP__PORT"),
+        ("SCHWAMM_SMPT__PORT", "1", "SCHWAMM_SMTP__PORT"),
+        ("SCHWAMM_SMTP", "abc", "JSON"),
+    ],
+)
+def test_a_mistyped_environment_is_named(
+    tmp_path: Path, variable: str, value: str, hint: str
+) -> None:
+    (tmp_path / "gateway.toml").write_text("")
+    done = schwamm("queue", "list", "--config", str(tmp_path / "gateway.toml"), **{variable: value})
+    assert done.returncode == 2
+    assert hint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("domain", ["-x.example", "*.example", "a b.example"])
+def test_init_with_a_bad_domain_writes_nothing(tmp_path: Path, domain: str) -> None:
+    done = schwamm("init", str(tmp_path / "new"), "--domain", domain, "--next-hop", "h.example:25")
+    assert done.returncode == 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_init_twice_with_an_international_domain(tmp_path: Path) -> None:
+    for _ in range(2):
+        done = schwamm(
+            "init", str(tmp_path), "--domain", "Ünì.Example.", "--next-hop", "h.example:25"
+        )
+        assert done.returncode == 0, done.stderr
+
+
 def test_a_truncated_model_leaves_the_old_one_serving(gateway: Gateway) -> None:
     models = gateway.state / "models"
     good = (models / "current").read_text().strip()
@@ -157,7 +213,7 @@ def test_a_truncated_model_leaves_the_old_one_serving(gateway: Gateway) -> None:
     assert "FAIL model" in doctor.stdout
 
 
-def test_without_any_model_mail_is_still_judged_by_the_rest(tmp_path: Path) -> None:
+def test_without_a_promoted_model_the_shipped_one_stands_in(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, f"maildir:{tmp_path}/mail").init()
     try:
         (gateway.state / "models" / "current").unlink()
@@ -168,6 +224,10 @@ def test_without_any_model_mail_is_still_judged_by_the_rest(tmp_path: Path) -> N
         assert send(gateway, SPAM)[0] == 250
         wait_until(lambda: gateway.rows("quarantine", "list"), "GTUBE to be held")
         assert arrived(gateway) == 1
+        (row,) = gateway.rows("quarantine", "list")
+        (shown,) = gateway.rows("quarantine", "show", str(row["id"]))
+        assert shown["model"].startswith("baseline-")
+        assert "model cannot be used" in gateway.log.read_text()
     finally:
         gateway.kill_everything()
 

@@ -49,7 +49,7 @@ def test_a_mistyped_environment_variable_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SCHWAMM_SMPT__PORT", "1")
-    with pytest.raises(ConfigError, match=r"SCHWAMM_SMPT__PORT.*'smtp'"):
+    with pytest.raises(ConfigError, match=r"SCHWAMM_SMPT__PORT.*SCHWAMM_SMTP__PORT"):
         load(write(tmp_path, ""))
 
 
