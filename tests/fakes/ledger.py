@@ -63,6 +63,7 @@ class Ledger:
     entries: list[Entry]
     connections: int = 4
     patience_s: float = 60.0
+    pause_s: float = 0.0  # of each connection between two messages, to stretch the load
     sent: int = 0
 
     async def run(self) -> None:
@@ -86,6 +87,7 @@ class Ledger:
                     raise AssertionError(f"no final answer for {entry.number}: {entry.answers}")
                 client = await self._attempt(client, entry)
             self.sent += 1
+            await asyncio.sleep(self.pause_s)
         if client is not None:
             client.close()
 

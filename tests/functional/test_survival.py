@@ -63,15 +63,16 @@ async def test_every_message_is_somewhere_through_restart_and_reload(
     async with sink() as to:
         gateway = await start(tmp_path, to, workers=2)
         try:
-            entries = entries_from(real_messages(root, 200), RECIPIENTS)
-            ledger = Ledger(host="127.0.0.1", port=gateway.smtp_port, entries=entries)
+            entries = entries_from(real_messages(root, 400), RECIPIENTS)
+            ledger = Ledger(host="127.0.0.1", port=gateway.smtp_port, entries=entries, pause_s=0.08)
             running = asyncio.create_task(ledger.run())
             assert gateway.process is not None
-            while ledger.sent < 60:
+            while ledger.sent < 20:
                 await asyncio.sleep(0.02)
             gateway.process.send_signal(signal.SIGHUP)
-            while ledger.sent < 120:
-                await asyncio.sleep(0.02)
+            while '"reloaded"' not in gateway.log.read_text():
+                await asyncio.sleep(0.05)
+            assert ledger.sent < 400, "the reload was not under load"
             assert await in_thread(gateway.stop) == 0
             await in_thread(gateway.start)
             await running
@@ -79,9 +80,8 @@ async def test_every_message_is_somewhere_through_restart_and_reload(
             counts = judge(
                 entries, (m.content for m in to.messages), await in_thread(held_contents, gateway)
             )
-            assert counts["sent"] == 200
-            assert counts["delivered"] + counts["held"] + counts["refused"] == 200
-            assert "reloaded" in gateway.log.read_text()
+            assert counts["sent"] == 400
+            assert counts["delivered"] + counts["held"] + counts["refused"] == 400
         finally:
             gateway.kill_everything()
 
