@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.delivery.queue import PER_DESTINATION
 from tests.fakes.gateway import Gateway, wait_until
 from tests.fakes.ledger import Ledger, entries_from, judge
 from tests.fakes.sink import sink
@@ -68,7 +69,12 @@ async def through(tmp_path: Path, paths: list[Path], *, kills: tuple[str, ...]) 
             await running
             await settle(gateway)
             held = await in_thread(held_contents, gateway)
-            counts = judge(entries, (m.content for m in to.messages), held)
+            counts = judge(
+                entries,
+                (m.content for m in to.messages),
+                held,
+                under_way_when_killed=kills.count("keeper") * PER_DESTINATION,
+            )
             answers = Counter(code for entry in entries for code in entry.answers)
             print(f"\nkills {Counter(kills)}; ledger {counts}; answers heard {dict(answers)}")
             return counts

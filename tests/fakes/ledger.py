@@ -128,18 +128,30 @@ def number_of(content: bytes) -> int:
 
 
 def judge(
-    entries: Sequence[Entry], delivered: Iterable[bytes], held: Iterable[bytes]
+    entries: Sequence[Entry],
+    delivered: Iterable[bytes],
+    held: Iterable[bytes],
+    *,
+    under_way_when_killed: int = 0,
 ) -> dict[str, int]:
-    """Where every message is; raises AssertionError for one lost, doubled or refused and kept."""
+    """Where every message is; raises AssertionError for one lost, doubled or refused and kept.
+
+    ``under_way_when_killed`` is how many deliveries killed keepers can have had under way: whether
+    the next hop took those, nobody could know, so that many may arrive twice though the client
+    heard 250 at once.
+    """
     at_sink = Counter(number_of(content) for content in delivered)
     in_hold = Counter(number_of(content) for content in held)
     counts = Counter[str]()
+    unexplained = 0
     for entry in entries:
         places = at_sink[entry.number] + in_hold[entry.number]
         if entry.taken and not places:
             raise AssertionError(f"LOST: message {entry.number} was answered {entry.answers}")
         if places > 1 and not entry.may_be_double:
-            raise AssertionError(f"DOUBLE: message {entry.number} was answered {entry.answers}")
+            unexplained += 1
+            if unexplained > under_way_when_killed:
+                raise AssertionError(f"DOUBLE: message {entry.number} was answered {entry.answers}")
         if entry.refused and places and not entry.may_be_double:
             raise AssertionError(f"refused and kept: {entry.number}, {entry.answers}")
         counts["sent"] += 1

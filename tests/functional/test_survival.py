@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from gateway.delivery.queue import PER_DESTINATION
 from gateway.store.records import FileRecords
 from tests.fakes.gateway import Gateway, wait_until
 from tests.fakes.ledger import Entry, Ledger, entries_from, judge
 from tests.fakes.sink import Script, Sink, sink
 
+KILLS = 3
 RECIPIENTS = [f"user{n}@trial.example" for n in range(20)]
 
 
@@ -100,13 +102,16 @@ async def test_kill_nine_under_load(tmp_path: Path, root: Path, role: str) -> No
             while ledger.sent < 30:
                 await asyncio.sleep(0.02)
             await to.start(port)
-            for _ in range(3):
+            for _ in range(KILLS):
                 await in_thread(kill_one, gateway, role)
                 await asyncio.sleep(0.7)
             await running
             await settle(gateway)
             counts = judge(
-                entries, (m.content for m in to.messages), await in_thread(held_contents, gateway)
+                entries,
+                (m.content for m in to.messages),
+                await in_thread(held_contents, gateway),
+                under_way_when_killed=KILLS * PER_DESTINATION if role == "keeper" else 0,
             )
             assert counts["sent"] == 150
         finally:
