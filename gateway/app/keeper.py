@@ -14,6 +14,7 @@ import structlog
 
 from gateway.app.availability import AvailabilityJournal
 from gateway.app.life import Life, Seat
+from gateway.app.renewal import Renewal
 from gateway.app.retention import Retention, SteadyClock
 from gateway.app.routing import Routing
 from gateway.core.clock import SystemClock
@@ -43,10 +44,10 @@ _ADOPT_MS = 86_400_000  # older records without a row were found in the first ro
 _TROUBLES = 5  # failed rounds in a row before the index on disk is given up for now
 
 
-async def run_keeper(settings: Settings) -> None:
+async def run_keeper(settings: Settings, renewal: Renewal | None = None) -> None:
     """Keep until it is time to stop."""
     seat = Seat.taken(settings)
-    keeper = Keeper(settings=settings, life=Life(seat=seat))
+    keeper = Keeper(settings=settings, life=Life(seat=seat, renewal=renewal))
     await keeper.run()
 
 

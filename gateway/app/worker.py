@@ -9,6 +9,7 @@ import structlog
 from gateway.app.availability import AvailabilityJournal
 from gateway.app.life import Life, Seat
 from gateway.app.models import ServingModels
+from gateway.app.renewal import Renewal
 from gateway.app.routing import Routing, ServedRecipients, all_pass_dsn_on
 from gateway.app.scanning import build_scanner, connection_checks
 from gateway.checks.check import ConnectionCheck, ConnectionFacts
@@ -58,7 +59,7 @@ class SlotGuard:
         return self._slots.strikes(bytes.fromhex(sha256)) >= STRIKES_TO_HOLD
 
 
-async def run_worker(settings: Settings) -> None:
+async def run_worker(settings: Settings, renewal: Renewal | None = None) -> None:
     """Serve SMTP until it is time to stop; then finish every message under way."""
     seat = Seat.taken(settings)
     clock = SystemClock()
@@ -119,7 +120,7 @@ async def run_worker(settings: Settings) -> None:
         models.refresh()
 
     server = await start_server(
-        _listener(settings, seat),
+        _listener(settings, seat, renewal),
         settings=settings.smtp,
         clock=clock,
         ids=IdSource(settings.node.name),
@@ -133,7 +134,7 @@ async def run_worker(settings: Settings) -> None:
         per_client=NetworkLimits(settings.smtp, _counts(settings, seat, clock)),
     )
     availability.note("process", f"smtp-{os.getpid()}", up=True)
-    life = Life(seat=seat, clock=clock, on_tick=tick)
+    life = Life(seat=seat, clock=clock, on_tick=tick, renewal=renewal)
     await life.run()
     await life.beat_while(server.drain(settings.smtp.drain_timeout_s))
     await pool.close()
@@ -154,10 +155,13 @@ async def _look_up(
     return ConnectionFacts(outcomes=tuple(outcomes))
 
 
-def _listener(settings: Settings, seat: Seat) -> socket.socket:
-    if seat.listener >= 0:
-        return socket.socket(fileno=seat.listener)
-    return bind(settings.smtp.host, settings.smtp.port)
+def _listener(settings: Settings, seat: Seat, renewal: Renewal | None) -> socket.socket:
+    given = seat.listener >= 0
+    address = (settings.smtp.host, settings.smtp.port)
+    sock = socket.socket(fileno=seat.listener) if given else bind(*address)
+    if renewal is not None:
+        renewal.keep("smtp", sock, None if given else address)
+    return sock
 
 
 def _counts(settings: Settings, seat: Seat, clock: SystemClock) -> NetworkCounts:
