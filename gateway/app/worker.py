@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -35,6 +36,9 @@ from gateway.store.records import FileRecords
 from gateway.telemetry.networks import NetworkCounts
 from gateway.telemetry.slots import STRIKES_TO_HOLD
 from models.registry import Registry
+
+if TYPE_CHECKING:
+    from gateway.app.submission import Submission
 
 _log = structlog.get_logger()
 
@@ -101,7 +105,9 @@ async def run_worker(settings: Settings, renewal: Renewal | None = None) -> None
     )
 
     async def take(mail: Mail, facts: asyncio.Future[ConnectionFacts]) -> Reply:
-        return await intake.take(mail, routing.current, facts)
+        # Where a person who logged in dials in from says nothing about their mail.
+        about = None if mail.session.authenticated_as else facts
+        return await intake.take(mail, routing.current, about)
 
     nothing_to_ask: asyncio.Future[ConnectionFacts] = asyncio.get_running_loop().create_future()
     nothing_to_ask.set_result(ConnectionFacts())
@@ -111,6 +117,7 @@ async def run_worker(settings: Settings, renewal: Renewal | None = None) -> None
             return nothing_to_ask
         return asyncio.create_task(_look_up(session.ip, lists, settings.dns.budget_s))
 
+    submission = _submission(settings, routing)
     dsn = False
 
     async def tick() -> None:
@@ -118,6 +125,8 @@ async def run_worker(settings: Settings, renewal: Renewal | None = None) -> None
         routing.refresh()
         dsn = all_pass_dsn_on(routing.current, pool.offers_dsn)
         models.refresh()
+        if submission is not None:
+            submission.refresh()
 
     server = await start_server(
         _listener(settings, seat, renewal),
@@ -131,6 +140,7 @@ async def run_worker(settings: Settings, renewal: Renewal | None = None) -> None
         temporary=state / "tmp",
         tls=_tls(settings, clock),
         dsn_kept=lambda: dsn,
+        submission=submission,
         per_client=NetworkLimits(settings.smtp, _counts(settings, seat, clock)),
     )
     availability.note("process", f"smtp-{os.getpid()}", up=True)
@@ -169,11 +179,19 @@ def _counts(settings: Settings, seat: Seat, clock: SystemClock) -> NetworkCounts
     if seat.lifeline < 0:
         return NetworkCounts.private(now_s=clock.monotonic_s)
     return NetworkCounts.open(
-        settings.paths.state / "run" / "networks",
+        settings.paths.state / "run" / "networks-2",
         slots=seat.slots,
         slot=seat.slot,
         now_s=clock.monotonic_s,
     )
+
+
+def _submission(settings: Settings, routing: Routing) -> "Submission | None":
+    if not settings.smtp.auth:
+        return None
+    from gateway.app.submission import Submission  # noqa: PLC0415  Argon2 only where it is wanted
+
+    return Submission(routing.directory, routing)
 
 
 def _tls(settings: Settings, clock: SystemClock) -> TlsStore:
