@@ -19,8 +19,10 @@ from gateway.app.retention import Retention, SteadyClock
 from gateway.app.routing import Routing
 from gateway.core.clock import SystemClock
 from gateway.core.errors import GatewayError, IndexUnavailableError
+from gateway.core.ids import IdSource
 from gateway.core.routing import NextHop
 from gateway.delivery.marks import Marks, load_key
+from gateway.delivery.notices import Notices
 from gateway.delivery.queue import Queue
 from gateway.delivery.relay import Relay
 from gateway.net.maildir import MaildirDelivery
@@ -190,6 +192,14 @@ class Keeper:
             settings=self.settings.delivery,
             clock=self.clock,
             owner=self._owner,
+            notices=Notices(
+                records=self._records,
+                generation=lambda: self._routing.current,
+                ids=IdSource(self.settings.node.name),
+                node=self.settings.node.name,
+                hostname=self.settings.smtp.hostname,
+                clock=self.clock,
+            ),
         )
         delivering = asyncio.create_task(self._queue.run())
         try:

@@ -20,6 +20,7 @@ from gateway.core.ids import IdSource
 from gateway.core.mail import Mail, Session
 from gateway.core.reply import Reply
 from gateway.delivery.marks import Marks, load_key
+from gateway.delivery.notices import Notices
 from gateway.delivery.relay import Relay
 from gateway.net.callout import Callout
 from gateway.net.listening import bind
@@ -85,6 +86,7 @@ async def run_worker(settings: Settings, renewal: Renewal | None = None) -> None
     )
     records = FileRecords(state / "records", state / "tmp")
     guard = SlotGuard(seat)
+    ids = IdSource(settings.node.name)
     intake = Intake(
         node=settings.node.name,
         hostname=hostname,
@@ -102,6 +104,14 @@ async def run_worker(settings: Settings, renewal: Renewal | None = None) -> None
         strikes=guard,
         marks=marks,
         clock=clock,
+        notices=Notices(
+            records=records,
+            generation=lambda: routing.current,
+            ids=ids,
+            node=settings.node.name,
+            hostname=hostname,
+            clock=clock,
+        ),
     )
 
     async def take(mail: Mail, facts: asyncio.Future[ConnectionFacts]) -> Reply:
@@ -132,7 +142,7 @@ async def run_worker(settings: Settings, renewal: Renewal | None = None) -> None
         _listener(settings, seat, renewal),
         settings=settings.smtp,
         clock=clock,
-        ids=IdSource(settings.node.name),
+        ids=ids,
         recipients=ServedRecipients(routing, Callout(pool, clock)),
         intake=take,
         on_connect=on_connect,
