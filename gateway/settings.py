@@ -82,7 +82,7 @@ class SmtpSettings(_Section):
     login_failures_per_min: NotNegative = 10
     unlimited_networks: NetworkNames = ("127.0.0.0/8", "::1/128")
     proxy_networks: NetworkNames = ()  # whose connections begin with a PROXY header
-    greet_delay_s: Annotated[float, Field(ge=0, le=30)] = 0.0  # who talks before it is refused
+    greet_delay_s: Annotated[float, Field(ge=0, le=30)] = 2.0  # new clients; who talks is refused
     unknown_delay_s: Annotated[float, Field(ge=0, le=30)] = 5.0  # longest pause before a refusal
     max_errors: Positive = 20  # per connection
     command_timeout_s: Seconds = 300  # RFC 5321 §4.5.3.2.7
