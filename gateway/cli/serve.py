@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import pwd
 from pathlib import Path
 
 import click
@@ -70,20 +69,7 @@ def _state_directory(settings: Settings) -> Path:
         raise ConfigError(
             f"{state} was never set up; run: schwamm init DIR --domain D --next-hop H"
         )
-    if os.geteuid() == 0 and settings.node.user:
-        _hand_over(state, settings.node.user)
     return state
-
-
-def _hand_over(state: Path, user: str) -> None:
-    """What root made here belongs to whom the gateway runs as."""
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError as error:
-        raise ConfigError(f"node.user: there is no user {user!r} on this machine") from error
-    for path in (state, *state.rglob("*")):
-        if path.lstat().st_uid == 0:
-            os.lchown(path, entry.pw_uid, entry.pw_gid)
 
 
 def _announce(settings: Settings) -> None:
