@@ -20,10 +20,10 @@ from pathlib import Path
 
 import structlog
 
-from gateway.app.identity import become
 from gateway.core.errors import ConfigError, GatewayError
 from gateway.net.listening import activated, bind
 from gateway.settings import Settings
+from gateway.store.ownership import become
 from gateway.telemetry.slots import Slots
 
 _START_S = 60.0  # until the first heartbeat: a large index may have to migrate

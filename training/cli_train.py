@@ -14,7 +14,8 @@ from pathlib import Path
 import click
 
 from gateway.locale import Translator
-from gateway.settings import Settings, find_config, load
+from gateway.settings import Settings
+from gateway.store.ownership import settings_of_service
 from models.bundle import Bundle, BundleError
 from models.mailboxes.message import OnProblem
 from models.registry import Registry, baseline_directory
@@ -60,7 +61,7 @@ def run_train(request: TrainRequest) -> None:
         problems.append(problem)
         click.echo(str(problem), err=True)
 
-    settings = load(find_config(request.config))
+    settings = settings_of_service(request.config)
     say = spoken(settings)
     if request.counts is not None:
         _write_counts(request.counts, request, settings, note, say)

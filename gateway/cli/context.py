@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from gateway.settings import Settings, find_config, load
+from gateway.store.ownership import settings_of_service
 
 _LONGEST_CELL = 70  # characters; a hostile subject must not fill the screen
 _PIPE_WIDTH = 220  # columns where no terminal says how many there are
@@ -19,12 +20,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def config_option(command: F) -> F:
-    """Add ``--config`` and hand the loaded ``Settings`` to the command as ``settings``."""
+    """Add ``--config`` and pass the loaded settings; root acts as ``node.user`` from here on."""
+    return _with_settings(command, settings_of_service)
 
+
+def own_config_option(command: F) -> F:
+    """Add ``--config`` for a command that stays who started it: it reaches outside the state."""
+    return _with_settings(command, lambda config: load(find_config(config)))
+
+
+def _with_settings(command: F, loaded: Callable[[Path | None], Settings]) -> F:
     @click.option("--config", type=click.Path(path_type=Path), help="The configuration file.")
     @functools.wraps(command)
     def with_settings(*args: Any, config: Path | None, **kwargs: Any) -> Any:
-        return command(*args, settings=load(find_config(config)), **kwargs)
+        return command(*args, settings=loaded(config), **kwargs)
 
     return with_settings  # type: ignore[return-value]  # click decorators keep the signature
 

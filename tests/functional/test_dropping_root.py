@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gateway.app.identity import become
 from gateway.core.errors import ConfigError
+from gateway.store.ownership import become
 from tests.fakes.gateway import Gateway
 from tests.fakes.ledger import Ledger, entries_from, judge
 from tests.fakes.sink import sink
@@ -129,6 +129,7 @@ async def test_ports_as_root_mail_as_nobody(home: Path, root: Path) -> None:
             held = await in_thread(held_contents, gateway)
             counts = judge(entries, (m.content for m in to.messages), held)
             assert (counts["delivered"], counts["held"]) == (4, 1)
+            await in_thread(_commands_of_root, gateway, mail)
             owners = {path.lstat().st_uid for path in gateway.state.rglob("*")}
             assert owners == {NOBODY.pw_uid}
             assert await in_thread(gateway.stop) == 0
@@ -136,6 +137,19 @@ async def test_ports_as_root_mail_as_nobody(home: Path, root: Path) -> None:
             assert await in_thread(gateway.stop) == 0
         finally:
             gateway.kill_everything()
+
+
+def _commands_of_root(gateway: Gateway, mail: Path) -> None:
+    """What root types must not leave files that the gateway cannot read."""
+    (held,) = gateway.rows("quarantine", "list")
+    released = gateway.run("quarantine", "release", "--ham", str(held["id"])).stdout
+    assert "released and delivered" in released
+    (tracked,) = gateway.rows("track", str(held["id"]))
+    assert any(event["detail"].get("by") == "root" for event in tracked["events"])
+    gateway.run("domain", "add", "second.example", "--next-hop", gateway.next_hop)
+    gateway.run("corpus", "import", "--index", str(mail / "index"))
+    gateway.run("backup", str(gateway.directory / "backup"))
+    assert "FAIL" not in gateway.run("doctor").stdout
 
 
 def test_an_unknown_user_is_named(root_only: None, tmp_path: Path) -> None:
@@ -151,7 +165,7 @@ def test_what_a_link_names_stays_roots(home: Path) -> None:
     os.link(treasure, home / "hard")
     (home / "made-by-root").touch()
     code = (
-        "import pathlib, sys; from gateway.app.identity import become; "
+        "import pathlib, sys; from gateway.store.ownership import become; "
         "become('nobody', owning=pathlib.Path(sys.argv[1])); import os; print(*os.getresuid())"
     )
     try:
