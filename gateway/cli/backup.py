@@ -15,7 +15,7 @@ import click
 from gateway.cli.context import language, own_config_option
 from gateway.core.clock import SystemClock
 from gateway.core.errors import ConfigError, GatewayError
-from gateway.locale import translator
+from gateway.locale import N_, translator
 from gateway.settings import Settings, find_config
 from gateway.store.backup import BackupError, Progress, back_up, removal_lock
 from gateway.store.lock import WriterLock
@@ -37,7 +37,7 @@ def backup(settings: Settings, file: Path) -> None:
     _ = translator(language(settings))
     state = settings.paths.state
     if not state.is_dir():
-        raise ConfigError(f"{state} does not exist; there is nothing to back up")
+        raise ConfigError(N_("{path} does not exist; there is nothing to back up"), path=state)
     about: dict[str, object] = {
         "schwamm": version("schwamm"),
         "node": settings.node.name,
@@ -66,8 +66,11 @@ def restore(settings: Settings, file: Path, force: bool) -> None:
     state = settings.paths.state
     if not force and not is_empty(state):
         raise GatewayError(
-            f"{state} is not empty; with --force what is there is moved aside, into a directory "
-            "beside what is restored"
+            N_(
+                "{path} is not empty; with --force what is there is moved aside, into a "
+                "directory beside what is restored"
+            ),
+            path=state,
         )
     with _shown(_("Checking")) as tell:
         checked = verify(file, tell=tell)
@@ -101,7 +104,7 @@ def _nothing_removed(settings: Settings) -> Iterator[None]:
     end = time.monotonic() + _WAIT_FOR_KEEPER_S
     while (lock := removal_lock(state)) is None:
         if time.monotonic() > end:
-            raise BackupError("another backup runs; try again when it is done")
+            raise BackupError(N_("another backup runs; try again when it is done"))
         time.sleep(0.2)
     with lock:
         _give_to(settings.node.user, state / "run")  # the keeper takes this lock too
@@ -127,7 +130,7 @@ def _nobody_else(state: Path) -> Iterator[None]:
 
 
 def _running(state: Path) -> GatewayError:
-    return GatewayError(f"a gateway runs on {state}; stop it first, then restore")
+    return GatewayError(N_("a gateway runs on {path}; stop it first, then restore"), path=state)
 
 
 def _give_to(user: str, state: Path) -> None:

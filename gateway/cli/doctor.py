@@ -20,6 +20,7 @@ from gateway.core.routing import Domain, NextHop, NextHopKind
 from gateway.locale import Translator, translator
 from gateway.locale.drifting import drift_step, explain_drift
 from gateway.locale.reasons import LIST_REASONS, explain_code
+from gateway.locale.words import STATES, word
 from gateway.net.resolver import make_resolver
 from gateway.settings import Settings, find_config
 from gateway.store.drifting import drift, drift_by_day
@@ -113,7 +114,10 @@ def _index(settings: Settings, _: Translator) -> Finding:
         return Finding(check="index", ok=False, text=str(error), mend="schwamm reindex")
     finally:
         index.close()
-    text = ", ".join(f"{number} {state.value}" for state, number in sorted(counts.items()))
+    chosen = language(settings)
+    text = ", ".join(
+        f"{number} {word(STATES, state.value, chosen)}" for state, number in sorted(counts.items())
+    )
     return Finding(check="index", ok=True, text=text or _("empty"))
 
 

@@ -8,7 +8,7 @@ import click
 
 from gateway.cli.context import language
 from gateway.core.errors import ConfigError, InstanceRunningError
-from gateway.locale import translator
+from gateway.locale import N_, translator
 from gateway.settings import Settings, find_config, load
 
 
@@ -42,8 +42,11 @@ def _supervise(path: Path, settings: Settings) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InstanceRunningError(
-                f"another Schwamm runs on {state}; stop it first, or give this one its own state "
-                "directory (paths.state)"
+                N_(
+                    "another Schwamm runs on {path}; stop it first, or give this one its own "
+                    "state directory (paths.state)"
+                ),
+                path=state,
             ) from error
         supervisor = Supervisor(
             config=path,
@@ -64,10 +67,13 @@ def _state_directory(settings: Settings) -> Path:
         if not os.access(state, os.W_OK):
             raise PermissionError(f"no permission to write to {state}")
     except OSError as error:
-        raise ConfigError(f"state directory {state} cannot be used: {error}") from error
+        raise ConfigError(
+            N_("state directory {path} cannot be used: {error}"), path=state, error=error
+        ) from error
     if not (state / "generations" / "current").exists():
         raise ConfigError(
-            f"{state} was never set up; run: schwamm init DIR --domain D --next-hop H"
+            N_("{path} was never set up; run: schwamm init DIR --domain D --next-hop H"),
+            path=state,
         )
     return state
 
