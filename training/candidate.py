@@ -18,7 +18,7 @@ from models.bundle import Bundle
 from models.calibration import SITE_CAP, Calibration
 from models.features import Features
 from models.manifest import Manifest
-from training.calibrate import fit_calibration
+from training.calibrate import fit_cautious_calibration
 from training.cli_model import GATE
 from training.cli_train_gate import GateResult, judge
 from training.dedup import campaigns
@@ -152,7 +152,8 @@ def _judged(trainer: Trainer, live: Bundle | None) -> tuple[Parts, Calibration, 
     labels = trainer.labels
     if not 0 < labels[parts.test].sum() < len(parts.test):
         raise ValueError("too little ham or spam came after what the serving model learned")
-    calibration = fit_calibration(_left_out(trainer, parts.learned), labels[parts.learned])
+    left_out = _left_out(trainer, parts.learned)
+    calibration = fit_cautious_calibration(left_out, labels[parts.learned])
     learner = trainer.fitted(parts.learned)
     gate = judge(
         labels[parts.test],
