@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
 
-from models.calibration import Calibration
+from models.calibration import DEFAULT_SCALE, Calibration, PointsScale
 from training.measures import BoolArray, FloatArray
 
 _STEPS: Final = 50
@@ -39,6 +40,17 @@ def fit_cautious_calibration(log_odds: FloatArray, is_spam: BoolArray) -> Calibr
     if free.offset <= 0.0:
         return free
     return _rounded(float(_solved(log_odds[:, None], is_spam)[0]), 0.0)
+
+
+def probability_worth(points: float, cap: float, scale: PointsScale = DEFAULT_SCALE) -> float:
+    """Return the probability from which a known message gets so many points of a model's cap.
+
+    Above 1, so never reached, when the cap is lower.
+    """
+    if points > cap:
+        return 2.0
+    low, high = (math.log(p / (1.0 - p)) for p in (scale.unsure_from, scale.sure_from))
+    return 1.0 / (1.0 + math.exp(-(low + (high - low) * points / cap)))
 
 
 def _solved(columns: FloatArray, is_spam: BoolArray) -> FloatArray:
