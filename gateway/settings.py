@@ -79,6 +79,7 @@ class SmtpSettings(_Section):
     connection_rate_per_min: NotNegative = 600
     message_rate_per_min: NotNegative = 1200
     unknown_rate_per_min: NotNegative = 60  # recipients that do not exist
+    login_failures_per_min: NotNegative = 10
     unlimited_networks: NetworkNames = ("127.0.0.0/8", "::1/128")
     proxy_networks: NetworkNames = ()  # whose connections begin with a PROXY header
     greet_delay_s: Annotated[float, Field(ge=0, le=30)] = 0.0  # who talks before it is refused
@@ -89,6 +90,7 @@ class SmtpSettings(_Section):
     data_min_bytes_per_s: Positive = 100  # after a first grace of 30 s
     session_timeout_s: Seconds = 3600
     max_received: Positive = 100
+    auth: bool = False  # people of the directory may log in, under TLS
     tls_certificate: Path | None = None  # unset: a self-made one in the state directory
     tls_key: Path | None = None
     drain_timeout_s: Seconds = 30

@@ -6,6 +6,7 @@ from dataclasses import replace
 import click
 
 from gateway.cli.context import config_option, json_option, language, print_rows
+from gateway.cli.domain_test import test_domain
 from gateway.cli.state import open_directory, operator
 from gateway.core.recipients import parse_recipient_rules
 from gateway.core.routing import Domain, OnOutage, parse_next_hop
@@ -52,7 +53,10 @@ def _changed(domain: Domain, given: dict[str, object]) -> Domain:
 
 @click.group()
 def domain() -> None:
-    """Domains that are served: add, list, set, remove."""
+    """Domains that are served: add, list, set, remove, test."""
+
+
+domain.add_command(test_domain)
 
 
 @domain.command("add")

@@ -25,7 +25,7 @@ def serve(role: str | None, workers: int | None, config: Path | None) -> None:
     if role is not None:
         from gateway.app.roles import run_role  # noqa: PLC0415  each role imports only its rooms
 
-        run_role(role, settings)
+        run_role(role, settings, path)
         return
     raise SystemExit(_supervise(path, settings))
 

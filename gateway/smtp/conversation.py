@@ -11,6 +11,7 @@ from gateway.core.mail import Session
 from gateway.core.reply import TRY_AGAIN, Reply
 from gateway.smtp import answers
 from gateway.smtp.answers import wire
+from gateway.smtp.auth import MAX_LINE_BYTES
 from gateway.smtp.commands import RefusedCommandError
 from gateway.smtp.limits import client_ip
 from gateway.smtp.ports import F
@@ -22,18 +23,19 @@ from gateway.smtp.wire import EndedError, Wire
 T = TypeVar("T")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 # RFC 5321 §4.5.3.1.4, plus what each extension adds: SIZE 26, 8BITMIME 17, SMTPUTF8 10 and DSN 107
-# for MAIL; DSN 500 for RCPT. With CR LF.
-_MAX_LINE = {b"MAIL": 672, b"RCPT": 1012}
+# for MAIL (500 more for AUTH, RFC 4954 §3, where somebody logged in); DSN 500 for RCPT. With CR LF.
+_MAX_LINE = {b"MAIL": 672, b"RCPT": 1012, b"AUTH": MAX_LINE_BYTES}
 _MAX_LINE_OTHERS = 512
+_MORE_FOR_AUTH = 500
 _MAX_HELO = 255
 _VERBS = {
     verb.encode(): f"smtp_{verb}"
     for verb in (
         *("HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT"),
-        *("VRFY", "EXPN", "HELP", "STARTTLS"),
+        *("VRFY", "EXPN", "HELP", "STARTTLS", "AUTH"),
     )
 }
-_KNOWN_BUT_NOT_HERE = frozenset({b"AUTH", b"ETRN", b"TURN", b"ATRN", b"SEND", b"SOML", b"SAML"})
+_KNOWN_BUT_NOT_HERE = frozenset({b"ETRN", b"TURN", b"ATRN", b"SEND", b"SOML", b"SAML"})
 # Verbs of other protocols, and of an extension whose payload would run as commands: hang up.
 _FOREIGN = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"BDAT"})
 
@@ -201,7 +203,8 @@ class Conversation(Wire, Generic[F]):
         verb, _, argument = line.partition(b" ")
         verb = verb.upper()
         name = _VERBS.get(verb)
-        if len(line) + 2 > _MAX_LINE.get(verb, _MAX_LINE_OTHERS):
+        more = _MORE_FOR_AUTH if self._client.authenticated_as and verb == b"MAIL" else 0
+        if len(line) + 2 > _MAX_LINE.get(verb, _MAX_LINE_OTHERS) + more:
             self._refuse(answers.LINE_TOO_LONG)
         elif name is None:
             self._not_a_command(verb)
@@ -292,7 +295,7 @@ class Conversation(Wire, Generic[F]):
         """EHLO: what we offer; a transaction under way is gone (RFC 5321 §4.1.4)."""
         self._greet(hostname, esmtp=True)
         tls = None if self._over_tls or self._service.tls is None else self._service.tls.current()
-        self.say(self._service.ehlo(tls=tls is not None))
+        self.say(self._service.ehlo(tls=tls is not None, over_tls=self._over_tls))
 
     def _greet(self, hostname: str, *, esmtp: bool) -> None:
         if not hostname or " " in hostname or len(hostname) > _MAX_HELO:

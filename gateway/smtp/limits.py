@@ -44,7 +44,8 @@ class Limits:
     linger_bytes: int = 1024 * 1024
     greet_delay_s: float = 0.0
     proxy_timeout_s: float = 10.0
-    unknown_delay_s: float = 0.0  # the longest pause before a recipient is refused
+    unknown_delay_s: float = 0.0  # the longest pause before a recipient or a login is refused
+    max_refused_logins: int = 3
     backlog: int = 1024
 
     @classmethod
@@ -84,6 +85,12 @@ class ClientLimits(Protocol):
         """Count one more recipient that does not exist."""
 
     def guesses(self, ip: str) -> bool:
+        """Whether there were too many of those lately."""
+
+    def refused_login(self, ip: str) -> None:
+        """Count one more wrong password."""
+
+    def guesses_logins(self, ip: str) -> bool:
         """Whether there were too many of those lately."""
 
 
@@ -138,6 +145,18 @@ class NetworkLimits:
         network = self._network(ip)
         most = self._settings.unknown_rate_per_min
         return network is not None and not self._within(network, Rate.UNKNOWN_RECIPIENTS, most)
+
+    def refused_login(self, ip: str) -> None:
+        """Called when a login was refused."""
+        network = self._network(ip)
+        if network is not None:
+            self._counts.count(network, Rate.REFUSED_LOGINS)
+
+    def guesses_logins(self, ip: str) -> bool:
+        """Called before a password is looked at, be it right or wrong."""
+        network = self._network(ip)
+        most = self._settings.login_failures_per_min
+        return network is not None and not self._within(network, Rate.REFUSED_LOGINS, most)
 
     def _within(self, network: bytes, rate: Rate, most: int) -> bool:
         return not most or self._counts.per_minute(network, rate) <= most
