@@ -45,6 +45,7 @@ class Gateway:
     web_port: int = field(default_factory=free_port)
     environment: dict[str, str] = field(default_factory=dict)
     program: str = sys.executable
+    wrapper: tuple[str, ...] = ()  # starts the program of ``serve``
     process: subprocess.Popen[bytes] | None = None
     log: Path = field(init=False)
 
@@ -91,7 +92,8 @@ class Gateway:
         return self
 
     def start(self) -> "Gateway":
-        command = [self.program, "-m", "gateway", "serve", "--config", str(self.config)]
+        command = [*self.wrapper, self.program, "-m", "gateway", "serve"]
+        command += ["--config", str(self.config)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, env=self.variables(), stdout=log, stderr=log, start_new_session=True

@@ -1,6 +1,9 @@
 """Started by root for its port below 1024, the gateway serves as an ordinary user."""
 
+import asyncio
+import configparser
 import contextlib
+import json
 import os
 import pwd
 import shutil
@@ -18,9 +21,9 @@ import pytest
 from gateway.core.errors import ConfigError
 from gateway.store.ownership import become
 from tests.fakes.gateway import Gateway
-from tests.fakes.ledger import Ledger, entries_from, judge
+from tests.fakes.ledger import Ledger, at_sinks, entries_from, judge
+from tests.fakes.settling import ours, settle
 from tests.fakes.sink import sink
-from tests.functional.test_survival import held_contents, in_thread, settle
 
 GTUBE = b"\r\nXJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X\r\n"
 NOBODY = pwd.getpwnam("nobody")
@@ -111,8 +114,8 @@ async def test_ports_as_root_mail_as_nobody(home: Path, root: Path) -> None:
         gateway.smtp_port = _low_port()
         gateway.environment |= {"PYTHONPATH": found, "SCHWAMM_NODE__USER": "nobody"}
         try:
-            await in_thread(gateway.init)  # by root, as a hurried person does
-            await in_thread(gateway.start)
+            await asyncio.to_thread(gateway.init)  # by root, as a hurried person does
+            await asyncio.to_thread(gateway.start)
             assert gateway.process is not None
             family = [psutil.Process(gateway.process.pid)]
             family += family[0].children(recursive=True)
@@ -125,18 +128,53 @@ async def test_ports_as_root_mail_as_nobody(home: Path, root: Path) -> None:
             entries[1].content += GTUBE
             ledger = Ledger(host="127.0.0.1", port=gateway.smtp_port, entries=entries)
             await ledger.run()
-            await settle(gateway)
-            held = await in_thread(held_contents, gateway)
-            counts = judge(entries, (m.content for m in to.messages), held)
-            assert (counts["delivered"], counts["held"]) == (4, 1)
-            await in_thread(_commands_of_root, gateway, mail)
+            await asyncio.to_thread(settle, gateway)
+            judge(entries, at_sinks(to), await asyncio.to_thread(ours, gateway))
+            assert len(to.messages) == 4
+            await asyncio.to_thread(_commands_of_root, gateway, mail)
             owners = {path.lstat().st_uid for path in gateway.state.rglob("*")}
             assert owners == {NOBODY.pw_uid}
-            assert await in_thread(gateway.stop) == 0
-            await in_thread(gateway.start)  # what root left behind stops nothing
-            assert await in_thread(gateway.stop) == 0
+            assert await asyncio.to_thread(gateway.stop) == 0
+            await asyncio.to_thread(gateway.start)  # what root left behind stops nothing
+            assert await asyncio.to_thread(gateway.stop) == 0
         finally:
             gateway.kill_everything()
+
+
+async def test_the_privileges_of_the_systemd_unit_suffice(home: Path, root: Path) -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read(root / "deploy" / "systemd" / "schwamm.service")
+    service = unit["Service"]
+    assert service["User"] == service["Group"] == "schwamm"
+    granted = [name.removeprefix("CAP_").lower() for name in service["AmbientCapabilities"].split()]
+    bounds = service["CapabilityBoundingSet"].removeprefix("CAP_").lower()
+    assert [bounds] == granted == ["net_bind_service"]
+    program, found = _interpreter(home, root)
+    setpriv = ["setpriv", "--reuid=nobody", "--regid", str(NOBODY.pw_gid), "--init-groups"]
+    setpriv += [f"--bounding-set=-all,+{bounds}", "--no-new-privs"]
+    setpriv += [f"--inh-caps=+{bounds}", f"--ambient-caps=+{bounds}"]
+    async with sink() as to:
+        gateway = Gateway(home, f"127.0.0.1:{to.port}", program=program, wrapper=tuple(setpriv))
+        gateway.smtp_port = _low_port()
+        gateway.environment |= {"PYTHONPATH": found, "SCHWAMM_NODE__USER": "nobody"}
+        try:
+            await asyncio.to_thread(gateway.init)
+            _give_all(gateway.state)
+            await asyncio.to_thread(gateway.start)
+            mail = root / "tests" / "data" / "mail"
+            entries = entries_from([mail / "german" / "wrapped-00.eml"], ["a@trial.example"])
+            await Ledger(host="127.0.0.1", port=gateway.smtp_port, entries=entries).run()
+            assert len(to.messages) == 1
+            assert await asyncio.to_thread(gateway.stop) == 0
+        finally:
+            gateway.kill_everything()
+
+
+def _give_all(state: Path) -> None:
+    """What the guide's second step makes as the user, the test made as root."""
+    for path in (state, *state.rglob("*")):
+        os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
 
 
 def _commands_of_root(gateway: Gateway, mail: Path) -> None:
@@ -149,7 +187,9 @@ def _commands_of_root(gateway: Gateway, mail: Path) -> None:
     gateway.run("domain", "add", "second.example", "--next-hop", gateway.next_hop)
     gateway.run("corpus", "import", "--index", str(mail / "index"))
     gateway.run("backup", str(gateway.directory / "backup"))
-    assert "FAIL" not in gateway.run("doctor").stdout
+    lines = gateway.run("doctor", "--json", check=False).stdout.splitlines()
+    found = {line["check"]: line["ok"] for line in map(json.loads, lines)}
+    assert all(found[name] for name in ("config", "disk", "index", "domains", "model", "gateway"))
 
 
 def test_an_unknown_user_is_named(root_only: None, tmp_path: Path) -> None:
