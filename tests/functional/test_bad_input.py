@@ -65,6 +65,21 @@ def test_a_mistyped_setting_is_named_with_the_nearest(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_the_environment_is_blamed_for_what_it_says(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text("[smtp]\nport = 25\n")
+    for name, value, complaint in (
+        ("SCHWAMM_SMTP__PROT", "26", "unknown setting 'smtp.prot'; did you mean 'port'?"),
+        ("SCHWAMM_SMTP__PORT", "many", "'smtp.port': "),
+        ("SCHWAMM_SMPT__PORT", "26", "is no setting; did you mean 'SCHWAMM_SMTP__PORT'?"),
+    ):
+        done = schwamm("serve", "--config", str(config), **{name: value})
+        assert done.returncode == 2
+        assert f"environment variable {name}" in done.stderr
+        assert complaint in done.stderr
+        assert str(config) not in done.stderr
+
+
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, f"maildir:{tmp_path}/mail").init()
     with socket.socket() as taken:
