@@ -91,8 +91,11 @@ def main() -> None:
         code = leave.exit_code
     except click.Abort:
         code = 130
-    except click.ClickException as error:
+    except click.UsageError as error:
         error.show()
+        code = error.exit_code
+    except click.ClickException as error:
+        click.echo(f"schwamm: {error.format_message()}", err=True)
         code = error.exit_code
     except ConfigError as error:
         _complain(error, shared)

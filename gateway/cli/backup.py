@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import os
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.context import language, own_config_option
+from gateway.cli.context import language, own_config_option, progress_bar
 from gateway.core.clock import SystemClock
 from gateway.core.errors import ConfigError, GatewayError
 from gateway.locale import N_, translator
@@ -143,10 +142,7 @@ def _give_to(user: str, state: Path) -> None:
 @contextlib.contextmanager
 def _shown(what: str) -> Iterator[Progress]:
     """A bar for whoever sits at the terminal."""
-    from rich.console import Console  # noqa: PLC0415  60 ms
-    from rich.progress import Progress as Bar  # noqa: PLC0415
-
-    with Bar(console=Console(file=sys.stderr), transient=True) as bar:
+    with progress_bar() as bar:
         task = bar.add_task(what, total=None)
 
         def tell(done: int, total: int) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,6 +15,9 @@ from gateway.core.errors import GatewayError
 from gateway.locale.errors import error_text
 from gateway.settings import Settings, find_config, load
 from gateway.store.ownership import settings_of_service
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _LONGEST_CELL = 70  # characters; a hostile subject must not fill the screen
 _PIPE_WIDTH = 220  # columns where no terminal says how many there are
@@ -99,6 +102,15 @@ def print_rows(
         table.add_row(*(Text(_cell(cell)) for cell in cells))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     console.print(table if count else empty)
+
+
+def progress_bar() -> "Progress":
+    """Bars on standard error for whoever sits at the terminal; nothing elsewhere."""
+    from rich.console import Console  # noqa: PLC0415  60 ms
+    from rich.progress import Progress  # noqa: PLC0415
+
+    console = Console(file=sys.stderr)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
 
 
 def _cell(value: object) -> str:

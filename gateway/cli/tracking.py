@@ -1,10 +1,8 @@
 """``schwamm track`` and ``schwamm reindex``."""
 
-import sys
-
 import click
 
-from gateway.cli.context import config_option, json_option, language, printable
+from gateway.cli.context import config_option, json_option, language, printable, progress_bar
 from gateway.cli.state import open_state
 from gateway.core.clock import iso_utc
 from gateway.core.errors import GatewayError
@@ -67,9 +65,6 @@ def _brief(event: dict[str, object], chosen: str) -> str:
 @config_option
 def reindex(settings: Settings) -> None:
     """Build the index anew from records and journals; mail goes on meanwhile."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import Progress  # noqa: PLC0415
-
     _ = translator(language(settings))
     state = settings.paths.state
     lock = WriterLock.try_acquire(state / "index.lock")
@@ -77,7 +72,7 @@ def reindex(settings: Settings) -> None:
         _ask_the_keeper(settings)
         click.echo(_("The running gateway builds its index anew; see its log."))
         return
-    with lock, Progress(console=Console(file=sys.stderr), transient=True) as progress:
+    with lock, progress_bar() as progress:
         tasks: dict[str, int] = {}
 
         def show(phase: str, done: int, total: int) -> None:

@@ -80,6 +80,19 @@ def test_the_environment_is_blamed_for_what_it_says(tmp_path: Path) -> None:
         assert str(config) not in done.stderr
 
 
+def test_a_password_is_read_where_no_terminal_is(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, f"maildir:{tmp_path}/mail").init()
+    command = [sys.executable, "-m", "gateway", "user", "add", "maria", "--role", "admin"]
+    command += ["--config", str(gateway.config)]
+    for given, code in (("", 2), ("a long password\n", 0)):
+        done = subprocess.run(
+            command, input=given, env=gateway.variables(), capture_output=True, text=True
+        )
+        assert done.returncode == code
+        assert ("none was given" in done.stderr) == (code == 2)
+    assert "maria" in {row["login"] for row in gateway.rows("user", "list")}
+
+
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, f"maildir:{tmp_path}/mail").init()
     with socket.socket() as taken:
