@@ -285,7 +285,7 @@ def load(path: Path) -> Settings:
     try:
         settings = Settings(**data)
     except ValidationError as error:
-        raise ConfigError(f"{path}: " + "; ".join(_complaints(error))) from error
+        raise ConfigError("; ".join(_complaints(error, path))) from error
     except SettingsError as error:
         raise ConfigError(f"the environment: {error}; write a section as JSON") from error
     return _with_absolute_paths(settings, path.resolve().parent)
@@ -340,16 +340,20 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _complaints(error: ValidationError) -> Iterable[str]:
+def _complaints(error: ValidationError, path: Path) -> Iterable[str]:
+    """What is wrong, and where it was written: the environment goes before the file."""
+    variables = {name.upper(): name for name in os.environ}
     for problem in error.errors():
         place = [str(step) for step in problem["loc"]]
         dotted = ".".join(place)
+        variable = variables.get(_PREFIX + "__".join(place).upper())
+        where = f"environment variable {variable}" if variable else str(path)
         if problem["type"] == "extra_forbidden":
             known = _known_names(place[:-1])
             hint = _nearest(place[-1], known) or f"; known here: {', '.join(sorted(known))}"
-            yield f"unknown setting {dotted!r}{hint}"
+            yield f"{where}: unknown setting {dotted!r}{hint}"
         else:
-            yield f"{dotted!r}: {problem['msg']} (got {problem['input']!r})"
+            yield f"{where}: {dotted!r}: {problem['msg']} (got {problem['input']!r})"
 
 
 def _known_names(place: list[str]) -> list[str]:

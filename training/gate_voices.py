@@ -2,9 +2,10 @@
 
 The held-out mail alone cannot tell: whoever labels wrongly also labels the mail that is judged on,
 and may fill it. So for each person a model with all of their labels is compared with one without
-any, on the latest mail that others labelled. The same is asked of everybody in the quarantine
-together, on imported mail. And the finished model is compared with the serving one on the fixed
-set, which nobody but who imports mail has a say in, and which no model learns.
+any, on the latest mail that others labelled. The same is asked of everybody who is no
+administrator together, on what administrators labelled or imported: people may have agreed.
+And the finished model is compared with the serving one on the fixed set, which nobody but who
+imports mail has a say in, and which no model learns.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gateway.locale import N_, Translator
-from training.lessons import IMPORTED
+from training.lessons import IMPORTED, OTHERS
 from training.measures import BoolArray, FloatArray
 from training.measures_bootstrap import Difference, paired_differences
 from training.split import IntArray
@@ -27,8 +28,8 @@ MIN_TEST = 25
 """Ham, and spam, that others must have labelled in the mail that is judged on."""
 MAX_VOICES = 5
 """People who are examined, those with the most labels; all are examined together."""
-EVERYBODY = "*"
-_TEST_SHARE = 0.3
+EVERYBODY = OTHERS
+_TEST_SHARES = (0.3, 0.4, 0.5)
 _MOST_OTHERS = 8000  # of the mail of others the latest, so that this takes a bounded time
 
 _WHAT = {
@@ -44,7 +45,11 @@ _ALONE = N_(
     "nobody else labelled enough to compare the labels of {person} ({number}) with; "
     "import mail, or let an administrator label, or: schwamm train --without {person}"
 )
-_OF_ALL = N_("with the labels of the quarantine ({number}) the model {what} that was imported")
+_OF_ALL = N_(
+    "with the labels of all who are no administrators ({number}) the model {what} that "
+    "administrators labelled or imported; look at them, or leave them out: "
+    "schwamm train --without '*'"
+)
 _FIXED = N_("the finished model {what} in the fixed set than the model that serves now")
 
 
@@ -98,8 +103,9 @@ def examine(voices: Voices, score: Score, *, resamples: int = 1000) -> list[Voic
         blamed.append(worst)
         people.remove(worst.person)
         heard &= names != worst.person
-    if len(numbers) > 1 and not blamed and sum(numbers.values()) >= MIN_LABELS:
-        found.append(_examined(voices, EVERYBODY, names != IMPORTED, heard, score, resamples))
+    crowd = ~np.isin(names, [IMPORTED, *voices.trusted])
+    if len(set(names[crowd & heard].tolist())) > 1 and int((crowd & heard).sum()) >= MIN_LABELS:
+        found.append(_examined(voices, EVERYBODY, crowd, heard, score, resamples))
     return blamed + found
 
 
@@ -147,9 +153,7 @@ def _examined(
     resamples: int,
 ) -> VoiceFinding:
     others = np.flatnonzero(~mine & heard)[-_MOST_OTHERS:]
-    cut = len(others) - round(len(others) * _TEST_SHARE)
-    without, test = others[:cut], others[cut:]
-    test = test[~np.isin(voices.groups[test], voices.groups[without])]
+    without, test = _cut(voices, others)
     number = int((mine & heard).sum())
     if not _judges(voices.is_spam[test]) or not _judges(voices.is_spam[without]):
         alone = person != EVERYBODY and person not in voices.trusted
@@ -159,6 +163,17 @@ def _examined(
         voices.is_spam[test], score(both, test), score(without, test), 0.0, resamples
     )
     return VoiceFinding(person=person, labels=number, judged_on=len(test), worse=worse)
+
+
+def _cut(voices: Voices, others: IntArray) -> tuple[IntArray, IntArray]:
+    """Learn the earlier part, judge by the later: more of it where one kind came seldom."""
+    for share in _TEST_SHARES:
+        cut = len(others) - round(len(others) * share)
+        learned, test = others[:cut], others[cut:]
+        test = test[~np.isin(voices.groups[test], voices.groups[learned])]
+        if _judges(voices.is_spam[test]):
+            break
+    return learned, test
 
 
 def _judges(is_spam: BoolArray) -> bool:

@@ -20,11 +20,13 @@ from gateway.core.routing import Domain, NextHop, NextHopKind
 from gateway.locale import Translator, translator
 from gateway.locale.drifting import drift_step, explain_drift
 from gateway.locale.reasons import LIST_REASONS, explain_code
+from gateway.locale.words import STATES, word
 from gateway.net.resolver import make_resolver
-from gateway.settings import Settings, find_config, load
+from gateway.settings import Settings, find_config
 from gateway.store.drifting import drift, drift_by_day
 from gateway.store.generations import load_current
 from gateway.store.index import Index
+from gateway.store.ownership import settings_of_service
 from models.bundle import BundleError
 from models.drift import Step
 from models.registry import Registry
@@ -46,7 +48,7 @@ def doctor(config: Path | None, as_json: bool) -> None:
 def _examine(config: Path | None) -> Iterator[Finding]:
     try:
         path = find_config(config)
-        settings = load(path)
+        settings = settings_of_service(path)
     except ConfigError as error:
         _ = translator(language())
         mend = _("correct the file, or write a new one: schwamm init")
@@ -89,7 +91,10 @@ def _index(settings: Settings, _: Translator) -> Finding:
         return Finding(check="index", ok=False, text=str(error), mend="schwamm reindex")
     finally:
         index.close()
-    text = ", ".join(f"{number} {state.value}" for state, number in sorted(counts.items()))
+    chosen = language(settings)
+    text = ", ".join(
+        f"{number} {word(STATES, state.value, chosen)}" for state, number in sorted(counts.items())
+    )
     return Finding(check="index", ok=True, text=text or _("empty"))
 
 

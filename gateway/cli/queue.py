@@ -10,7 +10,8 @@ from gateway.cli.state import open_state
 from gateway.core.clock import SystemClock
 from gateway.core.errors import GatewayError
 from gateway.core.record import CopyState, Event, What
-from gateway.locale import translator
+from gateway.locale import N_, translator
+from gateway.locale.words import STATES, spoken
 from gateway.settings import Settings
 from gateway.store.journal import Journal
 from gateway.store.queries import Listings
@@ -48,6 +49,7 @@ def list_waiting(settings: Settings, domain: str, limit: int, as_json: bool) -> 
             ("last_reply", _("Last reply")),
         ],
         empty=_("Nothing waits."),
+        words={"state": spoken(STATES, language(settings))},
     )
     if _hold(settings).held and not as_json:
         click.echo(_("The queue is on hold; let it go with: schwamm queue resume"), err=True)
@@ -124,7 +126,7 @@ def _change(
             rows = list(waiting_copies(opened.index.listings, domain))
         if mail_ids and not rows:
             raise GatewayError(
-                f"nothing waits under {', '.join(mail_ids)}; see: schwamm queue list"
+                N_("nothing waits under {ids}; see: schwamm queue list"), ids=", ".join(mail_ids)
             )
         now = clock.now_ms()
         events = [
