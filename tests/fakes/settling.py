@@ -53,7 +53,7 @@ def journal_ends(journal: Path) -> dict[str, int]:
     """How far each journal file has whole lines, in octets; a killed process leaves torn ones."""
     ends = {}
     for name in journal_names(journal):
-        ends[name] = max((end for _, end in lines_from(journal / name, 0)), default=0)
+        ends[name] = max((end for *_, end in lines_from(journal / name, 0)), default=0)
     return ends
 
 
