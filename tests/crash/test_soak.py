@@ -277,10 +277,10 @@ async def run(disk: Path) -> None:
 
 
 def assert_a_new_index_says_the_same(gateway: Gateway) -> None:
-    before = sorted(copies(gateway.state / "index.db", *OURS))
+    before = sorted(copies(gateway, *OURS))
     assert gateway.stop() == 0
     gateway.run("reindex")
-    assert sorted(copies(gateway.state / "index.db", *OURS)) == before
+    assert sorted(copies(gateway, *OURS)) == before
 
 
 def report(soak: Soak, counts: Counter[str], sent_s: float) -> None:
