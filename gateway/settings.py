@@ -175,6 +175,14 @@ class TrainingSettings(_Section):
     labels_per_person_and_day: Positive = 200  # more of them are shown, and not learned
 
 
+class RetentionSettings(_Section):
+    """How long what is known of mail is kept; held bytes have a time of their own per domain."""
+
+    # Days after the last event of a mail that is not here any more. Whether mail drifts away from
+    # the model is seen in 31 days (models.drift).
+    facts_days: Positive = 35
+
+
 class IndexSettings(_Section):
     """The index; without ``url`` it is SQLite in the state directory."""
 
@@ -214,6 +222,7 @@ class Settings(BaseSettings):
     trial: TrialSettings = TrialSettings()
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
+    retention: RetentionSettings = RetentionSettings()
     index: IndexSettings = IndexSettings()
     log: LogSettings = LogSettings()
 
