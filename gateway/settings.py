@@ -82,7 +82,7 @@ class SmtpSettings(_Section):
     login_failures_per_min: NotNegative = 10
     unlimited_networks: NetworkNames = ("127.0.0.0/8", "::1/128")
     proxy_networks: NetworkNames = ()  # whose connections begin with a PROXY header
-    greet_delay_s: Annotated[float, Field(ge=0, le=30)] = 0.0  # who talks before it is refused
+    greet_delay_s: Annotated[float, Field(ge=0, le=30)] = 2.0  # new clients; who talks is refused
     unknown_delay_s: Annotated[float, Field(ge=0, le=30)] = 5.0  # longest pause before a refusal
     max_errors: Positive = 20  # per connection
     command_timeout_s: Seconds = 300  # RFC 5321 §4.5.3.2.7
@@ -175,6 +175,14 @@ class TrainingSettings(_Section):
     labels_per_person_and_day: Positive = 200  # more of them are shown, and not learned
 
 
+class RetentionSettings(_Section):
+    """How long what is known of mail is kept; held bytes have a time of their own per domain."""
+
+    # Days after the last event of a mail that is not here any more. Whether mail drifts away from
+    # the model is seen in 31 days (models.drift).
+    facts_days: Positive = 35
+
+
 class IndexSettings(_Section):
     """The index; without ``url`` it is SQLite in the state directory."""
 
@@ -214,6 +222,7 @@ class Settings(BaseSettings):
     trial: TrialSettings = TrialSettings()
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
+    retention: RetentionSettings = RetentionSettings()
     index: IndexSettings = IndexSettings()
     log: LogSettings = LogSettings()
 

@@ -18,11 +18,10 @@ from models.bundle import Bundle
 from models.calibration import SITE_CAP, Calibration
 from models.features import Features
 from models.manifest import Manifest
-from training.calibrate import fit_cautious_calibration, probability_worth
+from training.calibrate import fit_cautious_calibration
 from training.cli_model import GATE
-from training.cli_train_gate import MIN_HELD_OUT, GateResult, Thresholds, judge
+from training.cli_train_gate import MIN_HELD_OUT, GateResult, judge
 from training.dedup import campaigns
-from training.evaluate_pipeline import SPAM_POINTS
 from training.gate_voices import (
     VoiceFinding,
     Voices,
@@ -39,6 +38,7 @@ from training.train import Example, canonical_order
 _SEED = 1
 _HELD_OUT_SHARES = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 _FOLDS = 3
+_FOLDS_OF_VOICES = 2  # for each person two models are calibrated: cheaper
 _CALLED_SPAM = 0.5
 _TOO_NEW = N_("too little ham or spam came after what the serving model learned")
 LEARNED_UNTIL = "learned_until"
@@ -110,9 +110,22 @@ class Trainer:
         stored = (example.stored for example in self._examples(positions))
         return np.array([learner.log_odds(Features.from_bytes(one)) for one in stored])
 
-    def scores(self, learned: IntArray, tested: IntArray) -> FloatArray:
-        """Learn the first positions, score the second."""
-        return self.log_odds(self.fitted(learned), tested)
+    def left_out(self, positions: IntArray, folds: int) -> FloatArray:
+        """Score each fold of these positions by a model of the others, campaigns kept whole."""
+        fold_of = self.groups[positions] % folds
+        log_odds = np.zeros(len(positions))
+        for fold in range(folds):
+            learner = self.fitted(positions[fold_of != fold])
+            log_odds[fold_of == fold] = self.log_odds(learner, positions[fold_of == fold])
+        return log_odds
+
+    def calibrated(self, learned: IntArray, tested: IntArray) -> FloatArray:
+        """Learn and calibrate on the first positions, score the second."""
+        found = fit_cautious_calibration(
+            self.left_out(learned, _FOLDS_OF_VOICES), self.labels[learned]
+        )
+        log_odds = self.log_odds(self.fitted(learned), tested)
+        return np.asarray(found.slope * log_odds + found.offset, np.float64)
 
     def _examples(self, positions: IntArray) -> Sequence[Example]:
         return [self.lessons.examples[position] for position in positions.tolist()]
@@ -139,7 +152,7 @@ def train_candidate(
             groups=trainer.groups,
             trusted=frozenset(site.trusted),
         ),
-        trainer.scores,
+        trainer.calibrated,
     )
     reasons = sentences(found, say)
     try:
@@ -170,7 +183,7 @@ def _judged(
     labels = trainer.labels
     if not 0 < labels[parts.test].sum() < len(parts.test):
         raise ValueError(_TOO_NEW)
-    left_out = _left_out(trainer, parts.learned)
+    left_out = trainer.left_out(parts.learned, _FOLDS)
     calibration = fit_cautious_calibration(left_out, labels[parts.learned])
     learner = trainer.fitted(parts.learned)
     tested = trainer.lessons.chosen(parts.test)
@@ -180,7 +193,7 @@ def _judged(
         probability,
         None if live is None else _served(live, tested),
         say,
-        thresholds=Thresholds(spam=_CALLED_SPAM, held=probability_worth(SPAM_POINTS, SITE_CAP)),
+        threshold=_CALLED_SPAM,
     )
     suspects = tuple(
         Suspect(name=tested.names[at], person=tested.voices[at], probability=probability[at])
@@ -213,16 +226,6 @@ def _split(trainer: Trainer, learned_until: float | None) -> Split:
         if min(spam, len(split.test) - spam) >= MIN_HELD_OUT:
             break
     return split
-
-
-def _left_out(trainer: Trainer, positions: IntArray) -> FloatArray:
-    """Return log odds of mail that the model did not learn, each fold scored by the others."""
-    folds = trainer.groups[positions] % _FOLDS
-    log_odds = np.zeros(len(positions))
-    for fold in range(_FOLDS):
-        inside, outside = positions[folds != fold], positions[folds == fold]
-        log_odds[folds == fold] = trainer.scores(inside, outside)
-    return log_odds
 
 
 def _fixed_set_reasons(

@@ -20,8 +20,6 @@ MIN_HELD_OUT = 50
 """Ham, and spam, that the held-out mail must hold: below it no measure means anything."""
 MOST_CALLED_SPAM = 2.0
 """Percent of the held-out ham that may be called spam; more, beyond chance, is refused."""
-MOST_HELD = 0.2
-"""Percent of the held-out ham that the candidate may hold all by itself."""
 _MOST_NAMED = 20
 
 _TOO_LITTLE = N_(
@@ -35,19 +33,10 @@ _COSTS_HAM = N_(
 _CALLS_HAM_SPAM = N_(
     "it calls good mail spam: {number} of {ham} held-out ham, surely more than {limit} %"
 )
-_HOLDS_HAM = N_("it alone would hold {number} of {ham} held-out ham, surely more than {limit} %")
 _MISSES_SPAM = N_("it misses more spam: {value} percentage points more, between {low} and {high}")
 _RANKS_WORSE = N_(
     "it tells ham and spam apart less well: 1-ROCA {value} points higher, between {low} and {high}"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thresholds:
-    """From which probability a message is called spam, and is held by the candidate alone."""
-
-    spam: float
-    held: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,16 +66,18 @@ def judge(
     live: FloatArray | None,
     say: Translator,
     *,
-    thresholds: Thresholds,
+    threshold: float,
     resamples: int = 1000,
 ) -> GateResult:
-    """Compare probabilities on held-out mail; ``say`` puts the reasons into a language.
+    """Compare probabilities on held-out mail; from ``threshold`` on a message is called spam.
+
+    ``say`` puts the reasons into a language.
 
     Raises NothingToMeasure without ham or without spam.
     """
-    mine = measure(is_spam, candidate, threshold=thresholds.spam)
-    reasons = _by_itself(is_spam, candidate, thresholds, say)
-    caught = ~is_spam & (candidate >= thresholds.spam)
+    mine = measure(is_spam, candidate, threshold=threshold)
+    reasons = _by_itself(is_spam, candidate, threshold, say)
+    caught = ~is_spam & (candidate >= threshold)
     if live is None:
         return GateResult(
             candidate=mine,
@@ -95,16 +86,16 @@ def judge(
             reasons=tuple(reasons),
             newly_caught=_surest(caught, candidate),
         )
-    limits = (thresholds.spam, thresholds.spam)
+    limits = (threshold, threshold)
     found = paired_differences(is_spam, candidate, live, thresholds=limits, resamples=resamples)
-    caught_now = ~is_spam & (live >= thresholds.spam)
+    caught_now = ~is_spam & (live >= threshold)
     lost = int(caught.sum()) - int(caught_now.sum())
     if lost > 0:
         reasons.append(say(_COSTS_HAM).format(ham=int((~is_spam).sum()), lost=lost))
     reasons += _worse_beyond_chance(found, say)
     return GateResult(
         candidate=mine,
-        live=measure(is_spam, live, threshold=thresholds.spam),
+        live=measure(is_spam, live, threshold=threshold),
         differences=found,
         reasons=tuple(reasons),
         newly_caught=_surest(caught & ~caught_now, candidate),
@@ -117,20 +108,17 @@ def _surest(chosen: BoolArray, probability: FloatArray) -> tuple[int, ...]:
 
 
 def _by_itself(
-    is_spam: BoolArray, candidate: FloatArray, thresholds: Thresholds, say: Translator
+    is_spam: BoolArray, candidate: FloatArray, threshold: float, say: Translator
 ) -> list[str]:
     """Return what speaks against a candidate whatever serves now."""
     ham, spam = int((~is_spam).sum()), int(is_spam.sum())
     reasons = []
     if min(ham, spam) < MIN_HELD_OUT:
         reasons.append(say(_TOO_LITTLE).format(ham=ham, spam=spam, needed=MIN_HELD_OUT))
-    for sentence, limit, threshold in (
-        (_CALLS_HAM_SPAM, MOST_CALLED_SPAM, thresholds.spam),
-        (_HOLDS_HAM, MOST_HELD, thresholds.held),
-    ):
-        number = int((candidate[~is_spam] >= threshold).sum())
-        if wilson_interval(number / ham, ham).low > limit:
-            reasons.append(say(sentence).format(number=number, ham=ham, limit=f"{limit:g}"))
+    number = int((candidate[~is_spam] >= threshold).sum())
+    if wilson_interval(number / ham, ham).low > MOST_CALLED_SPAM:
+        limit = f"{MOST_CALLED_SPAM:g}"
+        reasons.append(say(_CALLS_HAM_SPAM).format(number=number, ham=ham, limit=limit))
     return reasons
 
 

@@ -222,6 +222,8 @@ class Keeper:
         """Ingest often, the rest now and then; returns when this index should be left."""
         retention = Retention(
             listings=index.listings,
+            purging=index.purging if index.persistent else None,
+            facts_days=self.settings.retention.facts_days,
             records=self._records,
             journal=self._journal,
             state=self._state,

@@ -34,6 +34,7 @@ from gateway.smtp.server import start_server
 from gateway.smtp.tls import CertificateFiles, TlsStore
 from gateway.store.journal import Journal
 from gateway.store.records import FileRecords
+from gateway.telemetry.greeted import Greeted
 from gateway.telemetry.networks import NetworkCounts
 from gateway.telemetry.slots import STRIKES_TO_HOLD
 from models.registry import Registry
@@ -151,6 +152,7 @@ async def run_worker(settings: Settings, renewal: Renewal | None = None) -> None
         tls=_tls(settings, clock),
         dsn_kept=lambda: dsn,
         submission=submission,
+        greeted=Greeted.open(state / "run" / "greeted", clock),
         per_client=NetworkLimits(settings.smtp, _counts(settings, seat, clock)),
     )
     availability.note("process", f"smtp-{os.getpid()}", up=True)

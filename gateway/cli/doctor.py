@@ -174,10 +174,12 @@ async def _back_doors(
 ) -> list[Finding]:
     """What ``schwamm domain test`` finds wrong; a next hop that is not there was told already."""
     places = asyncio.Semaphore(_TESTS_AT_ONCE)
+    one_at_a_time: dict[NextHop, asyncio.Lock] = {}  # many domains may lie on one server
     tester = DomainTester(settings, _)
 
     async def wrong(domain: Domain) -> list[Finding]:
-        async with places:
+        server = one_at_a_time.setdefault(domain.next_hops[0], asyncio.Lock())
+        async with server, places:
             found = await tester.all(domain)
         return [one for one in found if not one.ok and one.check != "reach"]
 

@@ -22,7 +22,7 @@ class CopyState(StrEnum):
     REFUSED = "refused"  # the client heard 5xx, or its sender was told in a report
     DEFERRED = "deferred"  # the client heard 4xx and comes back
     DELETED = "deleted"  # a person deleted it
-    EXPIRED = "expired"  # its retention ended, or its time in the queue and the sender was told
+    EXPIRED = "expired"  # its retention ended
 
     @property
     def ours(self) -> bool:

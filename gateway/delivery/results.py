@@ -88,11 +88,13 @@ def gave_up(claim: Claim, event: Event) -> bool | None:
 
 
 def reported(event: Event) -> Event:
-    """The same end of a copy, now that its sender knows of it: nothing is held for the admin."""
-    expired = event.detail["hold_reason"] == HoldReason.QUEUE_EXPIRED.value
-    state = CopyState.EXPIRED if expired else CopyState.REFUSED
+    """The same end of a copy, now that its sender knows of it: nothing is held for the admin.
+
+    Also when its time ran out: EXPIRED is for what retention removes from the quarantine, and
+    counts for nothing else.
+    """
     kept = {key: event.detail[key] for key in event.detail.keys() - _OF_HELD}
-    return replace(event, detail={**kept, "state": state.value, "reported": True})
+    return replace(event, detail={**kept, "state": CopyState.REFUSED.value, "reported": True})
 
 
 def recorded_copy(facts: MessageFacts, claim: Claim) -> Copy:

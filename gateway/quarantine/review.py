@@ -169,15 +169,17 @@ class Review:
         from models.fingerprint import fingerprint_of  # noqa: PLC0415
         from models.message import scan  # noqa: PLC0415
 
-        arrived_at_ms = self.records.read(mail_id).received_at_ms
+        facts = self.records.read(mail_id)
         content = self.records.content(mail_id)
         mail = scan(content)
+        customers = {copy.customer for copy in facts.copies}
         return {
+            "customer": customers.pop() if len(customers) == 1 else "",
             "feature_spec": FEATURE_SPEC,
             "features": {
                 "hashes": _base64(extract(mail, bytes(content)).to_bytes()),
                 "fingerprint": _base64(fingerprint_of(mail).to_bytes()),
-                "arrived_at_ms": arrived_at_ms,
+                "arrived_at_ms": facts.received_at_ms,
             },
         }
 

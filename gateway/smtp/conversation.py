@@ -13,7 +13,7 @@ from gateway.smtp import answers
 from gateway.smtp.answers import wire
 from gateway.smtp.auth import MAX_LINE_BYTES
 from gateway.smtp.commands import RefusedCommandError
-from gateway.smtp.limits import client_ip
+from gateway.smtp.limits import client_ip, client_of
 from gateway.smtp.ports import F
 from gateway.smtp.proxy import ProxyHeaderError, parse_proxy_header
 from gateway.smtp.service import Service
@@ -128,13 +128,21 @@ class Conversation(Wire, Generic[F]):
             raise EndedError(refusal)
 
     async def _wait_to_greet(self) -> None:
-        """Clients wait for the greeting (RFC 5321 §3.1); much of what sends spam does not."""
+        """Clients wait for the greeting (RFC 5321 §3.1); much of what sends spam does not.
+
+        Who waited once is greeted at once from then on.
+        """
         delay_s = self._limits.greet_delay_s
         if not delay_s or self._client.ip in self._service.unlimited:
+            return
+        greeted, client = self._service.greeted, client_of(self._client.ip)
+        if greeted is not None and greeted.knows(client):
             return
         if not await self.quiet_for(delay_s):
             self._service.counts.early_talkers += 1
             raise EndedError(answers.EARLY_TALKER)
+        if greeted is not None:
+            greeted.remember(client)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Count the connection out, once."""

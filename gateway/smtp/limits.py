@@ -181,6 +181,21 @@ class Networks:
         return any(address in network for network in self._networks)
 
 
+class RemembersClients(Protocol):
+    """Who waited for a greeting before (gateway.telemetry.greeted)."""
+
+    def knows(self, client: bytes) -> bool:
+        """Whether this client need not wait again."""
+
+    def remember(self, client: bytes) -> None:
+        """It waited."""
+
+
+def client_of(ip: str) -> bytes:
+    """Who is remembered as one client: an IPv4 address, an IPv6 /64."""
+    return network_of(ip) if ":" in ip else ip.encode(errors="replace")
+
+
 def network_of(ip: str) -> bytes:
     """Who counts as one client: an IPv4 /24, an IPv6 /64; what is no address stands for itself."""
     try:

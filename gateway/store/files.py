@@ -48,6 +48,9 @@ class FileLayer(Protocol):
     def fsync(self, descriptor: int) -> None:
         """Return when the file's bytes and size would survive a power loss."""
 
+    def has_name(self, descriptor: int) -> bool:
+        """Whether anybody will find what is written there, or somebody removed the file."""
+
     def close(self, descriptor: int) -> None:
         """Give the descriptor back."""
 
@@ -89,6 +92,10 @@ class OsFileLayer:
     def fsync(self, descriptor: int) -> None:
         """Wait for the disk."""
         os.fsync(descriptor)
+
+    def has_name(self, descriptor: int) -> bool:
+        """Ask the inode."""
+        return os.fstat(descriptor).st_nlink > 0
 
     def close(self, descriptor: int) -> None:
         """Give the descriptor back."""

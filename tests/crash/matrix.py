@@ -245,7 +245,7 @@ class Matrix:
 
     def copies(self, *states: str) -> list[tuple[str, str]]:
         """Ids and recipients of copies in these states."""
-        return copies(self.index, *states)
+        return copies(self.gateway, *states)
 
     def settle(self) -> None:
         """Let the queue run dry, and make the index anew: it has to come to the same."""

@@ -90,10 +90,10 @@ plugin {{
 
 
 @contextmanager
-def running_dovecot() -> Iterator[Dovecot]:
+def running_dovecot(domain: str = "trial.example") -> Iterator[Dovecot]:
     """A Dovecot for one test or module, stopped at the end."""
     with open_folder("dovecot") as folder:
-        server = Dovecot(folder).write()
+        server = Dovecot(folder, domain).write()
         try:
             yield server.start()
         finally:

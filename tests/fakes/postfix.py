@@ -4,13 +4,13 @@ The package's ``master.cf.dist`` is used (without chroot, which needs copies of 
 differs stands below. Only root may start it, and nothing of the system's own instance is touched.
 """
 
-import asyncio
-import contextlib
 import shutil
+import socketserver
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.fakes.gateway import free_port, wait_until
@@ -30,16 +30,20 @@ def open_folder(prefix: str) -> Iterator[Path]:
 
 
 class Postfix:
-    """One instance; every user of ``domain`` has a Maildir. ``more`` are lines of main.cf.
+    """One instance; users have a Maildir whatever the domain. ``more`` are lines of main.cf.
 
     ``plain_port`` is a second way in that offers neither 8BITMIME, SMTPUTF8, DSN nor PIPELINING.
     """
 
     def __init__(
-        self, folder: Path, *, domain: str = "trial.example", more: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *,
+        domains: tuple[str, ...] = ("trial.example",),
+        more: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
-        self.domain = domain
+        self.domains = domains
         self.port = free_port()
         self.plain_port = free_port()
         self._more = dict(more or {})
@@ -81,19 +85,21 @@ class Postfix:
         )
 
     def _main(self) -> str:
-        boxes = ", ".join(f"{{{user}@{self.domain}={user}/}}" for user in USERS)
+        boxes = ", ".join(
+            f"{{{user}@{domain}={user}/}}" for user in USERS for domain in self.domains
+        )
         settings = {
             "compatibility_level": "3.6",
             "queue_directory": f"{self.folder}/spool",
             "data_directory": f"{self.folder}/data",
-            "myhostname": f"mail.{self.domain}",
+            "myhostname": f"mail.{self.domains[0]}",
             "mydestination": "",
             "mynetworks": "192.0.2.1/32",
             "inet_interfaces": "loopback-only",
             "inet_protocols": "ipv4",
             "alias_maps": "",
             "alias_database": "",
-            "virtual_mailbox_domains": self.domain,
+            "virtual_mailbox_domains": ", ".join(self.domains),
             "virtual_mailbox_base": f"{self.folder}/mail",
             "virtual_mailbox_maps": f"inline:{{ {boxes} }}",
             "virtual_uid_maps": "static:65534",
@@ -137,31 +143,30 @@ def running_postfix(**options: object) -> Iterator[Postfix]:
 Request = Mapping[str, str]
 
 
-@asynccontextmanager
-async def policy_server(decide: Callable[[Request], str]) -> AsyncIterator[int]:
+@contextmanager
+def policy_server(decide: Callable[[Request], str]) -> Iterator[int]:
     """A policy service (SMTPD_POLICY_README): ``decide`` gets the attributes, gives the action."""
 
-    writers: list[asyncio.StreamWriter] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        request: dict[str, str] = {}
-        with contextlib.suppress(ConnectionError):
-            while line := await reader.readline():
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            request: dict[str, str] = {}
+            for line in self.rfile:
                 name, equals, value = line.decode().strip().partition("=")
                 if equals:
                     request[name] = value
                     continue
-                writer.write(f"action={decide(request)}\n\n".encode())
-                await writer.drain()
+                self.wfile.write(f"action={decide(request)}\n\n".encode())
                 request = {}
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for writer in writers:
-            writer.transport.abort()
-        await asyncio.sleep(0)
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        allow_reuse_address = True
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()

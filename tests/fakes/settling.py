@@ -1,8 +1,10 @@
 """When nothing is under way any more, told by what is on disk instead of by waiting a while."""
 
-import sqlite3
 from collections import Counter
 from pathlib import Path
+
+from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.exc import DBAPIError
 
 from gateway.store.journal_reading import journal_names, lines_from
 from gateway.store.records import FileRecords
@@ -13,15 +15,22 @@ OURS = ("held", "queued", "released")
 WAITING = ("queued", "released")
 
 
-def copies(index: Path, *states: str) -> list[tuple[str, str]]:
-    """Id and recipient of every copy in one of these states, as the index on disk has them."""
-    connection = sqlite3.connect(f"file:{index}?mode=ro", uri=True, timeout=20)
+def copies(gateway: Gateway, *states: str) -> list[tuple[str, str]]:
+    """Id and recipient of every copy in one of these states, as the index has them."""
+    found = asked(gateway, "select mail_id, recipient, state from copy")
+    return [(mail_id, recipient) for mail_id, recipient, state in found if state in states]
+
+
+def asked(gateway: Gateway, query: str) -> list[tuple]:
+    """What the index on disk, or on the server, answers."""
+    file = f"sqlite:///file:{gateway.state / 'index.db'}?mode=ro&uri=true&timeout=20"
+    url = gateway.environment.get("SCHWAMM_INDEX__URL", file)
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=NullPool)
     try:
-        marks = ",".join("?" * len(states))
-        query = f"select mail_id, recipient from copy where state in ({marks})"
-        return connection.execute(query, states).fetchall()
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(query))]
     finally:
-        connection.close()
+        engine.dispose()
 
 
 def settle(gateway: Gateway, patience_s: float = 90.0) -> None:
@@ -32,7 +41,7 @@ def settle(gateway: Gateway, patience_s: float = 90.0) -> None:
 
     def settled() -> bool:
         before = journal_ends(gateway.state / "journal")
-        if not knows_all(gateway) or copies(gateway.state / "index.db", *WAITING):
+        if not knows_all(gateway) or copies(gateway, *WAITING):
             return False
         return journal_ends(gateway.state / "journal") == before
 
@@ -43,9 +52,9 @@ def knows_all(gateway: Gateway) -> bool:
     """Whether every line that is in a journal now is in the index."""
     ends = journal_ends(gateway.state / "journal")
     try:
-        known = _offsets(gateway.state / "index.db")
-    except sqlite3.OperationalError:
-        return False  # a new index is just being put in place
+        known = dict(asked(gateway, 'select file, "offset" from journal_offset'))
+    except DBAPIError:
+        return False  # not there, or a new one is just being put in place
     return all(known.get(name, 0) >= end for name, end in ends.items())
 
 
@@ -53,16 +62,8 @@ def journal_ends(journal: Path) -> dict[str, int]:
     """How far each journal file has whole lines, in octets; a killed process leaves torn ones."""
     ends = {}
     for name in journal_names(journal):
-        ends[name] = max((end for _, end in lines_from(journal / name, 0)), default=0)
+        ends[name] = max((end for *_, end in lines_from(journal / name, 0)), default=0)
     return ends
-
-
-def _offsets(index: Path) -> dict[str, int]:
-    connection = sqlite3.connect(f"file:{index}?mode=ro", uri=True, timeout=20)
-    try:
-        return dict(connection.execute("select file, offset from journal_offset").fetchall())
-    finally:
-        connection.close()
 
 
 def ours(gateway: Gateway) -> Copies:
@@ -70,7 +71,7 @@ def ours(gateway: Gateway) -> Copies:
     records = FileRecords(gateway.state / "records", gateway.state / "tmp")
     found: Copies = Counter()
     try:
-        for mail_id, recipient in copies(gateway.state / "index.db", *OURS):
+        for mail_id, recipient in copies(gateway, *OURS):
             records.verify(mail_id)
             found[number_of(bytes(records.content(mail_id))), recipient] += 1
     finally:

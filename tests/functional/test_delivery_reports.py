@@ -87,7 +87,7 @@ async def test_time_in_the_queue_ends_with_a_report() -> None:
                 await bench.advance_to_next()
         await bench.pool.close()
     assert bench.clock.now_s - started_s == pytest.approx(SETTINGS.expire_after_s)
-    assert bench.store.states() == {"a@one.example": "expired"}
+    assert bench.store.states() == {"a@one.example": "refused"}
     (content,) = records.kept.values()
     assert b"Status: 4.4.7\r\n" in content
     assert b"Diagnostic-Code: smtp; 451 4.3.0 later\r\n" in content

@@ -209,7 +209,7 @@ async def test_postfix_with_open_and_closed_doors() -> None:
             return "550 5.7.23 SPF: example.com does not allow this client"
         return "DUNNO"
 
-    async with policy_server(decide) as policy:
+    with policy_server(decide) as policy:
         checks = f"reject_unauth_destination, check_policy_service inet:127.0.0.1:{policy}"
         trusting = {"mynetworks": "127.0.0.1/32"}
         strict = {

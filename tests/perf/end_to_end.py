@@ -173,6 +173,10 @@ class Schwamm:
     def held(self) -> int:
         return self.query("SELECT count(*) FROM copy WHERE state = 'held'")
 
+    def checked(self, check: str) -> int:
+        """Of how many messages the verdict has an outcome of this check."""
+        return self.query(f'SELECT count(*) FROM message WHERE facts LIKE \'%"check":"{check}"%\'')
+
     def query(self, statement: str) -> int:
         url = f"file:{self.gateway.state / 'index.db'}?mode=ro"
         connection = sqlite3.connect(url, uri=True, timeout=10)

@@ -96,5 +96,18 @@ def test_no_evidence_is_never_spam_however_far_away_known_ham_lies() -> None:
 
 def test_a_border_above_zero_stays_where_it_was_found() -> None:
     scores, is_spam = lopsided(spam_at=8.0, ham_at=-3.0)
-    assert fit_cautious_calibration(scores, is_spam) == fit_calibration(scores, is_spam)
-    assert fit_cautious_calibration(scores, is_spam).offset < -1.0
+    found = fit_cautious_calibration(scores, is_spam)
+    assert found.slope == 1.0  # the free fit is surer
+    assert found.probability(2.5) == pytest.approx(0.5, abs=0.05)
+
+
+def test_wrong_clicks_move_the_border_little() -> None:
+    scores, is_spam = lopsided(spam_at=8.0, ham_at=-8.0)
+    clicked = is_spam ^ (np.arange(len(is_spam)) % 50 == 0)
+    slipped = np.where(np.arange(len(is_spam)) % 25 == 0, False, is_spam)  # one way only
+    right = fit_cautious_calibration(scores, is_spam)
+    for labels in (clicked, slipped):
+        found = fit_cautious_calibration(scores, labels)
+        assert found.probability(2.0) > 0.5 >= found.probability(-1.0)
+        assert found.slope > 0.7 * right.slope
+    assert fit_calibration(scores, slipped).slope < 0.7 * right.slope
