@@ -182,6 +182,10 @@ class Classifier:
             weights,
         )
 
+    def worst(self, *views: Features) -> Features:
+        """Return the view of a message that looks most like spam, the first of those that tie."""
+        return max(views, key=lambda view: self.parts(view).log_odds)
+
     def worth_of_words(self, features: Features) -> float:
         """Return what one step of a word's weight adds to the log odds of this message."""
         return EXPERT_SHARE * self.unit * self.naive.parameters.reach(features.word_count)
@@ -206,7 +210,8 @@ class SecondStage:
         error = round(error * _ERROR_STEPS) / _ERROR_STEPS
         if error == 0.0:
             return
-        energy = self.energy[indices] + np.float32(error * error)
+        energy = self.energy.take(indices, mode="clip")
+        energy += np.float32(error * error)
         self.energy[indices] = energy
         step = np.float64(self._parameters.rate * error / LEARNING_UNIT)
         root = np.sqrt(energy.astype(np.float64) + self._parameters.first_energy)
