@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from models.bundle import Bundle
 from models.calibration import BASELINE_CAP, Calibration, PointsScale
+from models.classifier import ScoreParameters
 from models.features import LEXICAL, SPACE, Features, extract
 from models.manifest import Manifest
 from models.message import scan
@@ -58,6 +59,8 @@ HAM_POINTS_AT: Final = -2.4
 NO_POINTS_AT: Final = -1.4
 FULL_POINTS_AT: Final = -0.2
 """Log odds between which the baseline's points rise: low, for it is cautious about foreign mail."""
+PARAMETERS: Final = ScoreParameters(naive_prior=8.0)
+"""On foreign mail few words are known well: a mean of three or four is mostly chance."""
 MAX_BYTES: Final = 8 * 1000 * 1000
 
 
@@ -150,7 +153,9 @@ def calibrate(
     task = progress.add_task("calibration", total=int(len(gathered) * (FOLDS - 1)))
     for fold in range(FOLDS):
         inside = [item.example for item, at in zip(gathered, folds, strict=True) if at != fold]
-        learner = fit(inside, seed=seed, on_step=lambda: progress.advance(task))
+        learner = fit(
+            inside, seed=seed, parameters=PARAMETERS, on_step=lambda: progress.advance(task)
+        )
         learner = pruned(learner, inside)
         for place in np.flatnonzero(folds == fold).tolist():
             features = Features.from_bytes(gathered[place].example.stored)
@@ -172,7 +177,9 @@ def from_gathered(gathered: Sequence[Gathered], progress: Progress, seed: int) -
     calibration, metrics = calibrate(gathered, progress, seed)
     examples = [item.example for item in gathered]
     task = progress.add_task("training", total=len(examples))
-    learner = fit(examples, seed=seed, on_step=lambda: progress.advance(task))
+    learner = fit(
+        examples, seed=seed, parameters=PARAMETERS, on_step=lambda: progress.advance(task)
+    )
     manifest = Manifest(
         origin="baseline",
         ham_messages=0,

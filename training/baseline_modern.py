@@ -48,9 +48,9 @@ _HOP: Final = (
     " cipher=TLS_AES_256_GCM_SHA384)\n id {id} for <{to}>; {date}\n"
 )
 _GMAIL: Final = (
-    "Received: from mail-{r}1-f{n}.google.com (mail-{r}1-f{n}.google.com [209.85.{n}.{m}])\n"
+    "Received: from mail-{r}1-f{h}.google.com (mail-{r}1-f{h}.google.com [209.85.{n}.{m}])\n"
     " by mx.{here} with ESMTPS id {id}\n for <{to}>; {date}\n"
-    "Received: by mail-{r}1-f{n}.google.com with SMTP id {id}so{m}.1\n for <{to}>; {date}\n"
+    "Received: by mail-{r}1-f{h}.google.com with SMTP id {id}so{h}.1\n for <{to}>; {date}\n"
     "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=gmail.com; s=20230601; t={n};\n"
     " h=to:subject:message-id:date:from:mime-version; bh={id}=; b={id}{id}==\n"
     "MIME-Version: 1.0\n{from_}{reply}Date: {date}\nMessage-ID: <CA{id}+{id}@mail.gmail.com>\n"
@@ -58,15 +58,15 @@ _GMAIL: Final = (
 )
 _OUTLOOK: Final = (
     "Received: from {R}01-{R}2-obe.outbound.protection.outlook.com\n"
-    " (mail-{r}01on{n}.outbound.protection.outlook.com [40.107.{n}.{m}])\n"
+    " (mail-{r}01on{h}.outbound.protection.outlook.com [40.107.{n}.{m}])\n"
     " by mx.{here} with ESMTPS id {id}; {date}\n"
     "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d={domain}; s=selector1;\n"
     " h=From:Date:Subject:Message-ID:Content-Type:MIME-Version; bh={id}=; b={id}{id}==\n"
-    "Received: from {R}PR{n}MB{m}.eurprd{n}.prod.outlook.com (2603:10a6:{n}::{m})\n"
-    " by {R}PR{m}MB{n}.eurprd{m}.prod.outlook.com (2603:10a6:{m}::{n}) with Microsoft SMTP\n"
+    "Received: from {R}PR{n}MB{h}.eurprd{n}.prod.outlook.com (2603:10a6:{n}::{m})\n"
+    " by {R}PR{m}MB{h}.eurprd{m}.prod.outlook.com (2603:10a6:{m}::{n}) with Microsoft SMTP\n"
     " Server (version=TLS1_2, cipher=TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384) id 15.20; {date}\n"
     "{from_}To: {to}\n{subject}Thread-Topic: {id}\nThread-Index: Ad{id}==\nDate: {date}\n"
-    "Message-ID: <{R}PR{n}MB{m}{id}@{R}PR{n}MB{m}.eurprd{n}.prod.outlook.com>\n{reply}"
+    "Message-ID: <{R}PR{n}MB{h}{id}@{R}PR{n}MB{h}.eurprd{n}.prod.outlook.com>\n{reply}"
     "Accept-Language: de-DE, en-US\nContent-Language: {language}\nMIME-Version: 1.0\n"
 )
 _GMX: Final = (
@@ -150,13 +150,13 @@ class ModernDresser:
         return header + self._body(text)
 
     def _filling(self, template: str, own_header: Sequence[bytes]) -> dict[str, str]:
-        domain = f"{self._of(_WORDS)}{self._of(_WORDS)}.{self._of(_TOP)}"
+        domain = f"{self._of(_WORDS)}-{self._token(5).lower()}.{self._of(_TOP)}"
         free = {_GMAIL: "gmail.com", _GMX: self._of(_FREEMAIL[1:4])}.get(template, "")
         if template is _OUTLOOK and self._below(3) == 0:
             free = "outlook.com"
-        sender = f"{self._of(_PEOPLE)}{self._below(90)}@{free}" if free else ""
+        sender = f"{self._of(_PEOPLE)}.{self._token(5).lower()}@{free}" if free else ""
         sender = sender or f"{self._of(_PEOPLE)}@{domain}"
-        here = f"{self._of(_WORDS)}-{self._of(_WORDS)}.{self._of(_TOP)}"
+        here = f"{self._token(6).lower()}-{self._of(_WORDS)}.{self._of(_TOP)}"
         own = b"\n".join(kept_fields(own_header, _OWN_FIELDS, keep=True))
         reply = f"Reply-To: {self._of(_PEOPLE)}@{domain}\n" if self._below(5) == 0 else ""
         return {
@@ -174,6 +174,8 @@ class ModernDresser:
             "I": self._token(8).upper(),
             "r": self._of(("lf", "wm", "ej", "db5eur", "am6eur")),
             "R": self._of(("EUR", "AM9", "DB9", "FR3")),
+            # Host numbers hardly ever come twice: what is met once is not learned.
+            "h": str(1000 + self._below(900_000)),
             "n": str(1 + self._below(220)),
             "m": str(1 + self._below(220)),
             "language": self._of(("de-DE", "en-US", "de-AT", "en-GB")),
