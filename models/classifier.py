@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from models.counts import Counts
+from models.counts import CountArray, Counts
 from models.explain import WordWeight
 from models.features import SPACE, Features
 from models.features_stored import Indices
@@ -96,12 +96,15 @@ class NaiveBayes:
         Equal to scikit-learn's ``BernoulliNB(alpha=smoothing)`` fitted with sample weights that
         give both classes the harmonic mean of their sizes.
         """
+        return self._log_odds(self.counts.ham[lexical], self.counts.spam[lexical])
+
+    def _log_odds(self, ham: CountArray, spam: CountArray) -> LogOdds:
         counts, smoothing = self.counts, self.parameters.smoothing
         mean = 2.0 * counts.spam_messages * counts.ham_messages
         mean /= max(1, counts.spam_messages + counts.ham_messages)
-        spam = counts.spam[lexical] * (mean / max(1, counts.spam_messages)) + smoothing
-        ham = counts.ham[lexical] * (mean / max(1, counts.ham_messages)) + smoothing
-        return np.asarray(np.log(spam / ham), np.float64)
+        in_spam = spam * (mean / max(1, counts.spam_messages)) + smoothing
+        in_ham = ham * (mean / max(1, counts.ham_messages)) + smoothing
+        return np.asarray(np.log(in_spam / in_ham), np.float64)
 
     def contributions(self, features: Features) -> tuple[LogOdds, float]:
         """Return what each lexical feature adds to the log odds, and the share that is known."""
@@ -109,8 +112,10 @@ class NaiveBayes:
         counts = self.counts
         if min(counts.ham_messages, counts.spam_messages) < self.parameters.min_class_messages:
             return np.zeros(len(lexical)), 0.0
-        known = (counts.ham[lexical] + counts.spam[lexical]) > 0
-        odds = self.feature_log_odds(lexical)
+        # Twice as fast as indexing; no feature lies outside, or `Features` would not hold it.
+        ham, spam = (table.take(lexical, mode="clip") for table in (counts.ham, counts.spam))
+        known = (ham | spam) != 0
+        odds = self._log_odds(ham, spam)
         heard = np.abs(odds) > self.parameters.clear_log_odds
         heard &= known
         number = int(np.count_nonzero(heard))
@@ -128,6 +133,11 @@ class Parts:
     grams: float
     known_share: float
     naive_of_each: LogOdds = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
+    """What each lexical feature adds to ``naive``."""
+    weight_of_each: Weights = field(
+        default_factory=lambda: np.zeros(0, np.int32), repr=False, compare=False
+    )
+    """The second stage's weight of each feature, in steps."""
 
     @property
     def second(self) -> float:
@@ -157,8 +167,9 @@ class Classifier:
         """Return what naive Bayes and experts say of a message."""
         contributions, share = self.naive.contributions(features)
         # Rounded to steps before it is summed: exact whatever order the processor adds in.
-        naive = float(np.rint(contributions * (1 << 20)).astype(np.int64).sum()) / (1 << 20)
-        weights = self.weights[features.indices]
+        # Whole numbers this small are exact as floats, too.
+        naive = float(np.rint(contributions * (1 << 20)).sum()) / (1 << 20)
+        weights = self.weights.take(features.indices, mode="clip")
         words = int(weights[: features.word_count].sum(dtype=np.int64))
         grams = int(weights[features.word_count :].sum(dtype=np.int64))
         reach = self.naive.parameters.reach
@@ -168,6 +179,7 @@ class Classifier:
             grams * self.unit * reach(len(features) - features.word_count),
             share,
             contributions,
+            weights,
         )
 
     def worth_of_words(self, features: Features) -> float:

@@ -9,32 +9,29 @@ second stage. A feature is present or absent; how often does not matter.
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
-from models import features_fields as fields
-from models.features_spelling import Fact, Spelling
+from models.features_header import HeaderFeatures
+from models.features_spelling import ZONE_BITS, Fact, Spelling, fact_index
 from models.features_stored import Indices, pack, unpack
-from models.message import Header, Link, ParsedMail, Part
+from models.message import Link, ParsedMail
 from models.tokens import (
-    ATOM,
-    WORD,
-    Hashes,
-    Segment,
+    ATOM_BYTES,
+    WORD_BYTES,
+    Kind,
+    Tokens,
     byte_grams,
-    sorted_unique,
+    place,
+    sort_unique,
     split,
 )
 
 FEATURE_SPEC: Final = "f1"
 """Names everything below; stored labels and bundles of another specification are not mixed in."""
 
-ZONE_BITS: Final = 21
-"""Each kind of feature is hashed into a zone of its own; why 21 bits: ``docs/classifier.md``."""
 LEXICAL: Final = 1 << ZONE_BITS
 """Lexical features lie below this, pairs above."""
 WORDS: Final = 2 * LEXICAL
@@ -44,9 +41,8 @@ MAX_FEATURES: Final = 60_000
 """More than any message can give within the caps below."""
 
 _PAIR_WINDOW: Final = 3
-_MAX_FIELDS: Final = 60
-_MAX_RECEIVED: Final = 8
-_MAX_FIELD_BYTES: Final = 400
+_MAX_HEADERS: Final = 200
+_MAX_HEADER_BYTES: Final = 256 * 1024
 _MAX_LINKS: Final = 40
 _MAX_URL_CHARS: Final = 160
 _MAX_PARTS: Final = 20
@@ -55,15 +51,16 @@ _TAIL_CHARS: Final = 4_000
 _LONG_CHARS: Final = _HEAD_CHARS + _TAIL_CHARS
 _END_CHARS: Final = 1_500
 _MAX_END_LINKS: Final = 15
-_VIEW_HEADER_BYTES: Final = 1_500
 _VIEW_BODY_BYTES: Final = 1_000
 _VIEW_TAIL_BYTES: Final = 300
-_MAX_WORD_BYTES: Final = 40
-_MAX_ATOM_BYTES: Final = 80
 
-_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
-_ZONE: Final = re.compile(rb"[+-]\d{4}|\([A-Za-z ]{1,30}\)")
-_ID_RUNS: Final = re.compile(rb"[0-9]+|[a-z]+|[A-Z]+")
+_WORD: Final = Kind(WORD_BYTES, 40)
+_ATOM: Final = Kind(ATOM_BYTES, 80)
+_UP_TO_PATH: Final = re.compile(r"[/?#]")
+_IN_URL: Final = place("url")
+_IN_FILENAME: Final = place("file")
+_IN_TEXT: Final = place("")
+_ZONES: Final = np.array([LEXICAL, WORDS], np.uint32)
 
 
 class Features:
@@ -77,8 +74,7 @@ class Features:
 
     def __init__(self, indices: Indices, spelling: Spelling | None = None) -> None:
         self.indices = indices
-        self.lexical_count = int(np.searchsorted(indices, LEXICAL))
-        self.word_count = int(np.searchsorted(indices, WORDS))
+        self.lexical_count, self.word_count = indices.searchsorted(_ZONES).tolist()
         self.spelling = spelling
 
     @property
@@ -130,41 +126,44 @@ def extract_end(mail: ParsedMail, raw: bytes) -> Features | None:
 
 
 def _extract(mail: ParsedMail, text: str, links: Sequence[Link], body: bytes) -> Features:
-    evidence = [header for header in mail.headers[:200] if fields.is_evidence(header.key)]
-    evidence = _without_long_trace(evidence[:_MAX_FIELDS])
-    facts = (*_header_facts(evidence), *_part_facts(mail), *_link_facts(links))
-    words = split(list(_word_segments(evidence, mail.parts, links, text)), WORD, _MAX_WORD_BYTES)
-    atoms = split(list(_atom_segments(evidence)), ATOM, _MAX_ATOM_BYTES)
+    header = HeaderFeatures(mail.headers[:_MAX_HEADERS])
+    pieces, places = header.values, header.places
+    facts = list(_part_facts(mail))
+    for link in links:
+        url = link.url[:_MAX_URL_CHARS].lower()
+        facts += _link_facts(url)
+        pieces.append(url.encode("utf-8", "replace"))
+        places.append(_IN_URL)
+    for part in mail.parts[:_MAX_PARTS]:
+        if part.filename:
+            pieces.append(part.filename[:100].lower().encode("utf-8", "replace"))
+            places.append(_IN_FILENAME)
+    pieces.append(text.lower().encode("utf-8", "replace"))
+    places.append(_IN_TEXT)
+    words, atoms = split(pieces, ((_WORD, places), (_ATOM, header.atom_places)))
+    numbers = header.fact_indices + [fact_index(*fact) for fact in facts]
+    return _features((*header.facts, *facts), numbers, words, atoms, header.view + b"\n\n" + body)
+
+
+def _features(
+    facts: Sequence[Fact], numbers: list[int], words: Tokens, atoms: Tokens, view: bytes
+) -> Features:
+    """Number all that was found: facts, words, atoms, pairs, then the patterns of bytes."""
     pairs = words.pairs(_PAIR_WINDOW)
-    spellable = np.concatenate(
-        [
-            np.array([_fact_index(label, text) for label, text in facts], np.uint32),
-            _folded(words.hashes, 0),
-            _folded(atoms.hashes, 0),
-            *(_folded(group.hashes, LEXICAL) for group in pairs),
-        ]
-    )
-    view = _view_header(evidence) + b"\n\n" + body
-    grams = byte_grams(view) >> np.uint32(32 - ZONE_BITS)
-    indices = np.concatenate([sorted_unique(spellable), sorted_unique(grams + np.uint32(WORDS))])
-    return Features(indices, Spelling(spellable, facts, (words, atoms), pairs))
-
-
-def _folded(hashes: Hashes, zone: int) -> Indices:
-    return (hashes >> np.uint64(64 - ZONE_BITS)).astype(np.uint32) + np.uint32(zone)
-
-
-def _view_header(evidence: Iterable[Header]) -> bytes:
-    """Return the first bytes of the fields that are evidence, without dates."""
-    lines = []
-    for header in evidence:
-        value = header.raw[:_MAX_FIELD_BYTES]
-        if header.key in fields.DATES:
-            value = _date_shape(value)
-        elif header.key == "received":
-            value = value.rpartition(b";")[0] or value
-        lines.append(header.name.encode("ascii", "replace") + b": " + value)
-    return b"\n".join(lines)[:_VIEW_HEADER_BYTES]
+    hashes = np.concatenate([words.hashes, atoms.hashes, *(group.hashes for group in pairs)])
+    hashes >>= np.uint64(64 - ZONE_BITS)
+    grams = byte_grams(view)
+    grams >>= np.uint32(32 - ZONE_BITS)
+    grams += np.uint32(WORDS)
+    lexical = len(numbers) + len(words.hashes) + len(atoms.hashes)
+    spelled = len(numbers) + len(hashes)
+    everything = np.empty(spelled + len(grams), np.uint32)
+    everything[: len(numbers)] = numbers
+    everything[len(numbers) : spelled] = hashes
+    everything[lexical:spelled] += np.uint32(LEXICAL)
+    everything[spelled:] = grams
+    spelling = Spelling(everything[:spelled].copy(), facts, (words, atoms), pairs)
+    return Features(sort_unique(everything, (lexical, spelled, len(everything))), spelling)
 
 
 def _view_body(raw: bytes) -> bytes:
@@ -177,83 +176,11 @@ def _view_body(raw: bytes) -> bytes:
 
 
 def _body_start(raw: bytes) -> int:
-    ends = [
-        position + len(mark)
-        for mark in (b"\n\n", b"\n\r\n")
-        if (position := raw.find(mark, 0, 256 * 1024)) >= 0
-    ]
-    return min(ends, default=0)
-
-
-def _without_long_trace(evidence: list[Header]) -> list[Header]:
-    """Keep the first and the last trace fields: a loop of a hundred says nothing new."""
-    trace = [header for header in evidence if header.key == "received"]
-    if len(trace) <= _MAX_RECEIVED:
-        return evidence
-    dropped = {id(header) for header in trace[_MAX_RECEIVED // 2 : -_MAX_RECEIVED // 2]}
-    return [header for header in evidence if id(header) not in dropped]
-
-
-def _word_segments(
-    evidence: list[Header], parts: Sequence[Part], links: Sequence[Link], text: str
-) -> Iterable[Segment]:
-    for header in evidence:
-        yield Segment.of(header.key, _words_of(header))
-    for link in links:
-        yield Segment.of("url", link.url[:_MAX_URL_CHARS].lower().encode("utf-8", "replace"))
-    for part in parts[:_MAX_PARTS]:
-        if part.filename:
-            yield Segment.of("file", part.filename[:100].lower().encode("utf-8", "replace"))
-    yield Segment.of("", text.lower().encode("utf-8", "replace"))
-
-
-def _words_of(header: Header) -> bytes:
-    key = header.key
-    if key in fields.DATES or key in fields.SIGNATURES:
-        return b""
-    if key in fields.DECODED:
-        return header.text[:_MAX_FIELD_BYTES].lower().encode("utf-8", "replace")
-    value = header.raw[:_MAX_FIELD_BYTES].lower()
-    if key == "received":
-        return value.rpartition(b";")[0] or value
-    if key in fields.IDENTIFIERS:
-        return value.rpartition(b"@")[2]
-    return value
-
-
-def _atom_segments(evidence: list[Header]) -> Iterable[Segment]:
-    for header in evidence:
-        if header.key in fields.ADDRESSES:
-            yield Segment.of("@" + header.key, _words_of(header))
-
-
-def _header_facts(evidence: list[Header]) -> Iterable[Fact]:
-    previous = ""
-    for header in evidence:
-        yield "field", header.name
-        yield "order", f"{previous}>{header.key}"
-        previous = header.key
-        if header.key in fields.DATES:
-            yield "date", _date_shape(header.raw[:60]).decode("latin-1")
-        elif header.key == "message-id":
-            yield "id", _ID_RUNS.sub(_run_sign, header.raw[:120]).decode("latin-1")
-
-
-def _run_sign(run: re.Match[bytes]) -> bytes:
-    """Stand for a run of digits or letters in an identifier: what it is and about how long."""
-    text = run.group()
-    if len(text) > 12 or text.isdigit():
-        kind = b"0" if text.isdigit() else b"a" if text.islower() else b"A"
-        return kind + str(min(len(text), 20)).encode()
-    return b"a" if text.islower() else b"A"
-
-
-def _date_shape(value: bytes) -> bytes:
-    """Keep how a date is written and its time zone, not which date it is."""
-    zone = b" ".join(_ZONE.findall(value))
-    plain = _ZONE.sub(b"", value).translate(_DIGITS)
-    return _ID_RUNS.sub(lambda run: b"0" * min(len(run.group()), 4) if run.group().isdigit()
-                        else b"a", plain) + b" " + zone  # fmt: skip
+    crlf = raw.find(b"\n\r\n", 0, _MAX_HEADER_BYTES)
+    bare = raw.find(b"\n\n", 0, _MAX_HEADER_BYTES if crlf < 0 else crlf)
+    if bare >= 0:
+        return bare + 2
+    return crlf + 3 if crlf >= 0 else 0
 
 
 def _part_facts(mail: ParsedMail) -> Iterable[Fact]:
@@ -269,21 +196,14 @@ def _part_facts(mail: ParsedMail) -> Iterable[Fact]:
             yield "html", f"{name} {min(count.bit_length(), 8)}"
 
 
-def _link_facts(links: Sequence[Link]) -> Iterable[Fact]:
-    for link in links:
-        scheme, found, rest = link.url[:_MAX_URL_CHARS].lower().partition("://")
-        if not found:
-            yield "scheme", scheme.partition(":")[0][:10]
-            continue
-        yield "scheme", scheme[:10]
-        host = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
-        yield "host", host
-        labels = host.split(".")
-        if len(labels) > 2:
-            yield "host", ".".join(labels[-2:])
-
-
-@lru_cache(maxsize=4096)
-def _fact_index(label: str, text: str) -> int:
-    hashed = zlib.crc32(f"{label}\0{text}".encode("utf-8", "replace"))
-    return (hashed * 0x9E3779B1 & 0xFFFFFFFF) >> (32 - ZONE_BITS)
+def _link_facts(url: str) -> Iterable[Fact]:
+    scheme, found, rest = url.partition("://")
+    if not found:
+        yield "scheme", scheme.partition(":")[0][:10]
+        return
+    yield "scheme", scheme[:10]
+    host = _UP_TO_PATH.split(rest, 1)[0].rpartition("@")[2]
+    yield "host", host
+    labels = host.split(".")
+    if len(labels) > 2:
+        yield "host", ".".join(labels[-2:])

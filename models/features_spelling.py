@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 from models.features_stored import Indices
 from models.tokens import Pairs, Tokens
 
 Fact = tuple[str, str]
 """Where a fact was seen and what it says, e.g. ``("order", "to>from")``."""
+
+ZONE_BITS: Final = 21
+"""Each kind of feature is hashed into a zone of its own; why 21 bits: ``docs/classifier.md``."""
+
+
+@lru_cache(maxsize=4096)
+def fact_index(label: str, text: str) -> int:
+    """Return the number that stands for a fact."""
+    hashed = zlib.crc32(f"{label}\0{text}".encode("utf-8", "replace"))
+    return (hashed * 0x9E3779B1 & 0xFFFFFFFF) >> (32 - ZONE_BITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +41,30 @@ class Spelling:
     tokens: tuple[Tokens, Tokens]
     pairs: Sequence[Pairs]
 
-    def spell(self, place: int) -> str:
-        """Return the word at this place of ``indices``, with its field's name if it has one."""
+    def spell(self, places: Sequence[int]) -> list[str]:
+        """Return the words at these places of ``indices``, with their field's name if any."""
+        firsts: dict[int, npt.NDArray[np.intp]] = {}
+        return [self._spelled(place, firsts) for place in places]
+
+    def _spelled(self, place: int, firsts: dict[int, npt.NDArray[np.intp]]) -> str:
         if place < len(self.facts):
-            label, text = self.facts[place]
-            return f"{label}:{text}"
+            return ":".join(self.facts[place])
         place -= len(self.facts)
         for tokens in self.tokens:
             if place < len(tokens.hashes):
-                return _labelled(*tokens.word(place))
+                label, word = tokens.word(place)
+                return f"{label}:{word}" if label else word
             place -= len(tokens.hashes)
         for pairs in self.pairs:
             if place < len(pairs.hashes):
-                first = int(pairs.firsts[place])
-                label, word = self.tokens[0].word(first)
-                gap = " " if pairs.distance == 1 else " … "
-                return _labelled(label, word + gap + self.tokens[0].word(first + pairs.distance)[1])
+                if pairs.distance not in firsts:
+                    firsts[pairs.distance] = pairs.firsts()
+                return self._pair(firsts[pairs.distance].item(place), pairs.distance)
             place -= len(pairs.hashes)
         raise IndexError(place)
 
-
-def _labelled(label: str, word: str) -> str:
-    return f"{label}:{word}" if label else word
+    def _pair(self, first: int, distance: int) -> str:
+        label, word = self.tokens[0].word(first)
+        second = self.tokens[0].word(first + distance)[1]
+        pair = f"{word} {second}" if distance == 1 else f"{word} … {second}"
+        return f"{label}:{pair}" if label else pair

@@ -1,6 +1,7 @@
 """Header blocks: bytes to fields, fields to text (RFC 5322)."""
 
 import re
+from functools import lru_cache
 from mmap import mmap
 
 from models.encoded_words import decode_header_value
@@ -8,7 +9,8 @@ from models.limits import Defect, ScanLimits
 
 # RFC 5322 section 2.2, with the white space before the colon that section 4.5 once allowed.
 # Possessive throughout: a field is matched in one pass or not at all.
-_FIELD = re.compile(rb"([!-9;-~]++)([ \t]*+):([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?")
+# Only at the beginning of a line, or a search would visit a long word again and again.
+_FIELD = re.compile(rb"^([!-9;-~]++)([ \t]*+):([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?", re.MULTILINE)
 _MAX_HEADER_REST = 1024 * 1024
 """How far behind a cap the end of the header is looked for."""
 _LINE = re.compile(rb"[^\n]*+\n?")
@@ -30,9 +32,9 @@ class Header:
     raw: bytes
     """The unfolded value: no line ends, no surrounding white space."""
 
-    def __init__(self, *, name: str, raw: bytes, max_bytes: int) -> None:
+    def __init__(self, name: str, key: str, raw: bytes, max_bytes: int) -> None:
         self.name = name
-        self.key = name.lower()
+        self.key = key
         self.raw = raw
         self._max_bytes = max_bytes
         self._text: str | None = None
@@ -65,6 +67,41 @@ def read_header_block(raw: bytes | mmap, start: int, end: int, limits: ScanLimit
     The body begins after the first empty line, or at the first line that can't belong to a header.
     """
     block = raw[start : min(end, start + limits.max_header_bytes)]
+    found = _plain_fields(block, limits)
+    if found is not None:
+        fields, body_start = found
+        return HeaderBlock(fields, start + body_start, [])
+    return _read_odd_block(raw, start, end, block, limits)
+
+
+def _plain_fields(block: bytes, limits: ScanLimits) -> tuple[list[Header], int] | None:
+    """Read a header without any oddity and where its body begins; None for every other.
+
+    All fields are found by one call. They are all there is if their lengths add up.
+    """
+    crlf = block.find(b"\n\r\n")
+    bare = block.find(b"\n\n", 0, len(block) if crlf < 0 else crlf)
+    head = 1 + (crlf if bare < 0 else bare)
+    found = [] if block.startswith(b"From ") else _FIELD.findall(block, 0, head)
+    if not found or len(found) > limits.max_headers or b"\0" in block[:head]:
+        return None
+    fields, length = [], 0
+    max_bytes = limits.max_header_text_bytes
+    for name, space, value in found:
+        if space:
+            return None
+        length += len(name) + len(value) + 2
+        unfolded = value
+        if b"\n" in value:
+            unfolded = value.replace(b"\r\n", b"").replace(b"\n", b"")
+        fields.append(Header(*_names(name), unfolded.strip(), max_bytes))
+    return (fields, head + (2 if bare < 0 else 1)) if length == head else None
+
+
+def _read_odd_block(
+    raw: bytes | mmap, start: int, end: int, block: bytes, limits: ScanLimits
+) -> HeaderBlock:
+    """Read a header field by field, whatever stands between the fields."""
     fields: list[Header] = []
     defects: list[Defect] = []
     position = 0
@@ -73,7 +110,7 @@ def read_header_block(raw: bytes | mmap, start: int, end: int, limits: ScanLimit
     while len(fields) + len(defects) < limits.max_headers:
         match = match_field(block, position)
         # In front of the first field, "Hello :" is a mail without a header, not a field.
-        if match is None or (match.end(2) > match.start(2) and not fields):
+        if match is None or (not fields and match.end(2) > match.start(2)):
             following = _skip_junk(block, position, defects)
             if following is None:
                 break
@@ -85,11 +122,18 @@ def read_header_block(raw: bytes | mmap, start: int, end: int, limits: ScanLimit
             defects.append(Defect.HEADER_NAME_SPACE)
         if b"\n" in value:
             value = value.replace(b"\r\n", b"").replace(b"\n", b"")
-        fields.append(Header(name=name.decode("ascii"), raw=value.strip(), max_bytes=max_bytes))
+        fields.append(Header(*_names(name), value.strip(), max_bytes))
     if b"\0" in block[:position]:
         defects.append(Defect.NUL_BYTE)
     body_start = _body_start(raw, start, block, position, end, defects)
     return HeaderBlock(fields, body_start, list(dict.fromkeys(defects)))
+
+
+@lru_cache(maxsize=4096)
+def _names(name: bytes) -> tuple[str, str]:
+    """Return a field's name as written and in lower case; a few hundred names are most mail."""
+    text = name.decode("ascii")
+    return text, text.lower()
 
 
 def _skip_junk(block: bytes, position: int, defects: list[Defect]) -> int | None:

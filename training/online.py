@@ -122,7 +122,7 @@ class OnlineFilter:
             known_share=parts.known_share,
             naive_log_odds=parts.naive,
             pattern_log_odds=parts.second,
-            words=explain(features, self.classifier, words) if words else (),
+            words=explain(features, self.classifier, words, parts=parts) if words else (),
         )
 
     def explain(self, raw: bytes, n: int = 8) -> Sequence[tuple[str, float]]:

@@ -6,6 +6,8 @@ from dataclasses import replace
 import click
 
 from gateway.cli.context import config_option, json_option, language, print_rows
+from gateway.cli.domain_test import test_domain
+from gateway.cli.passwords import password_option
 from gateway.cli.state import open_directory, operator
 from gateway.core.recipients import parse_recipient_rules
 from gateway.core.routing import Domain, OnOutage, parse_next_hop
@@ -52,7 +54,10 @@ def _changed(domain: Domain, given: dict[str, object]) -> Domain:
 
 @click.group()
 def domain() -> None:
-    """Domains that are served: add, list, set, remove."""
+    """Domains that are served: add, list, set, remove, test."""
+
+
+domain.add_command(test_domain)
 
 
 @domain.command("add")
@@ -196,7 +201,7 @@ def user() -> None:
 @click.option("--customer", "customer_id", help="Rights end at this customer.")
 @click.option("--domain", "domain_name", help="Rights end at this domain.")
 @click.option("--name", default="")
-@click.password_option()
+@password_option
 @config_option
 def add_user(
     settings: Settings,
@@ -223,7 +228,7 @@ def add_user(
 
 @user.command("password")
 @click.argument("login")
-@click.password_option()
+@password_option
 @config_option
 def set_password(settings: Settings, login: str, password: str) -> None:
     """Give a person a new password."""

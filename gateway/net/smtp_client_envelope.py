@@ -71,12 +71,14 @@ def mail_command(transaction: Transaction, offer: Offer) -> bytes:
 
 
 def rcpt_command(recipient: Recipient, offer: Offer) -> bytes:
-    """``RCPT TO`` with the spelling that came.
+    """``RCPT TO`` with the spelling that came; a domain beyond ASCII goes as A-label.
 
+    Standards differ on which domain a U-label is (IDNA 2003, 2008, UTS 46). The A-label is the one
+    that was found to be ours: a next hop that reads the U-label otherwise must not relay for us.
     Where the next hop does not offer DSN its parameters go no further (RFC 3461 §5.2.2); we notify
     nobody ourselves, and do not announce DSN then.
     """
-    parts = [f"RCPT TO:<{_spelling(recipient.rcpt_to, offer)}>"]
+    parts = [f"RCPT TO:<{_routed(recipient.rcpt_to)}>"]
     if offer.dsn:
         parts += _parameters(offer, NOTIFY=recipient.notify, ORCPT=recipient.orcpt)
     return " ".join(parts).encode() + b"\r\n"
@@ -93,8 +95,8 @@ def _parameters(offer: Offer, **given: str) -> list[str]:
 
 def needs_smtputf8(transaction: Transaction) -> bool:
     """Whether the envelope or the header section needs RFC 6531 at the next hop."""
-    envelope = (transaction.mail_from, *(one.rcpt_to for one in transaction.recipients))
-    if not all(address.isascii() for address in envelope):
+    routed = (_routed(one.rcpt_to) for one in transaction.recipients)
+    if not all(address.isascii() for address in (transaction.mail_from, *routed)):
         return True
     return transaction.smtputf8 and not transaction.content.header_is_ascii()
 
@@ -140,8 +142,13 @@ def _refuse(transaction: Transaction, hop: NextHop, reply: Reply) -> HandOff:
 
 
 def _spelling(address: str, offer: Offer) -> str:
-    """As it came; without SMTPUTF8 a non-ASCII domain goes out as A-label."""
-    if address.isascii() or offer.smtputf8:
+    """A sender as it came; without SMTPUTF8 a non-ASCII domain goes out as A-label."""
+    return address if offer.smtputf8 else _routed(address)
+
+
+def _routed(address: str) -> str:
+    """With an ASCII domain."""
+    if address.isascii():
         return address
     local, _, _ = address.rpartition("@")
     try:

@@ -19,7 +19,7 @@ from gateway.core.clock import Clock
 from gateway.core.errors import AddressError, ConfigError
 from gateway.core.recipients import parse_recipient_rules
 from gateway.core.routing import Domain, Generation, OnOutage
-from gateway.store import codec, generations
+from gateway.store import codec, generations, identities
 from gateway.store.auditing import AuditRow, read_audit, write_audit
 from gateway.store.directory_schema import (
     DIRECTORY,
@@ -55,7 +55,7 @@ class Directory:
         self._database = database
         self._snapshots = snapshots
         self._clock = clock
-        self.people = People(database, clock, hasher)
+        self.people = People(database, clock, hasher, on_change=self._publish_people)
 
     @classmethod
     def open(
@@ -80,6 +80,7 @@ class Directory:
         directory = cls(database, snapshots, clock, hasher or argon2.PasswordHasher())
         try:
             directory._publish_if_missing()
+            directory._publish_people()
         except BaseException:
             directory.close()
             raise
@@ -217,6 +218,9 @@ class Directory:
                 self._add_generation(connection, "restore")
             generation = self.generation()
         generations.publish(self._snapshots, generation)
+
+    def _publish_people(self) -> None:
+        identities.publish(self._snapshots, self.people.identities())
 
     def _add_generation(self, connection: Connection, by: str) -> None:
         newest = connection.execute(select(func.max(config_generation.c.number))).scalar() or 0

@@ -193,3 +193,25 @@ class SharedFlush:
                 self._running = False
                 batch.done = True
                 self._changed.notify_all()
+
+
+def replace_file(layer: FileLayer, target: Path, body: bytes) -> None:
+    """Give a file a new content in one step, durably; readable by its owner alone.
+
+    Raises:
+        OSError: the old content stays.
+    """
+    temporary = target.with_name(f".{target.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    descriptor = layer.create(temporary)
+    try:
+        try:
+            layer.write(descriptor, body)
+            layer.fsync(descriptor)
+        finally:
+            layer.close(descriptor)
+        layer.rename(temporary, target)
+    except OSError:
+        remove_quietly(layer, temporary)
+        raise
+    layer.sync_directory(target.parent)

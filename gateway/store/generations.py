@@ -17,7 +17,7 @@ from gateway.store.files import (
     FileLayer,
     OsFileLayer,
     make_durable_directory,
-    remove_quietly,
+    replace_file,
     storage_error,
 )
 
@@ -45,8 +45,8 @@ def publish(
         make_durable_directory(layer, directory)
         if not target.exists() or target.read_bytes() != body:
             _refuse_change(directory, generation)
-            _replace(layer, target, body)
-        _replace(layer, directory / CURRENT, b"%d\n" % generation.number)
+            replace_file(layer, target, body)
+        replace_file(layer, directory / CURRENT, b"%d\n" % generation.number)
     except OSError as error:
         raise storage_error(error, target) from error
 
@@ -128,23 +128,6 @@ def _refuse_change(directory: Path, generation: Generation) -> None:
             f"generation {generation.number} stands already with other content; "
             "a verdict that names it must keep its meaning"
         )
-
-
-def _replace(layer: FileLayer, target: Path, body: bytes) -> None:
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    descriptor = layer.create(temporary)
-    try:
-        try:
-            layer.write(descriptor, body)
-            layer.fsync(descriptor)
-        finally:
-            layer.close(descriptor)
-        layer.rename(temporary, target)
-    except OSError:
-        remove_quietly(layer, temporary)
-        raise
-    layer.sync_directory(target.parent)
 
 
 def _encode(generation: Generation) -> bytes:

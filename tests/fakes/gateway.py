@@ -46,6 +46,8 @@ class Gateway:
     smtp_port: int = field(default_factory=free_port)
     web_port: int = field(default_factory=free_port)
     environment: dict[str, str] = field(default_factory=dict)
+    program: str = sys.executable
+    wrapper: tuple[str, ...] = ()  # starts the program of ``serve``
     process: subprocess.Popen[bytes] | None = None
     log: Path = field(init=False)
 
@@ -73,7 +75,7 @@ class Gateway:
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run ``schwamm`` with this gateway's configuration."""
-        command = [sys.executable, "-m", "gateway", *arguments, "--config", str(self.config)]
+        command = [self.program, "-m", "gateway", *arguments, "--config", str(self.config)]
         done = subprocess.run(
             command, env=self.variables(), capture_output=True, text=True, timeout=120, check=False
         )
@@ -86,13 +88,14 @@ class Gateway:
         return [json.loads(line) for line in self.run(*arguments, "--json").stdout.splitlines()]
 
     def init(self) -> "Gateway":
-        command = [sys.executable, "-m", "gateway", "init", str(self.directory)]
+        command = [self.program, "-m", "gateway", "init", str(self.directory)]
         command += ["--domain", self.domain, "--next-hop", self.next_hop]
         subprocess.run(command, env=self.variables(), check=True, capture_output=True, timeout=120)
         return self
 
     def start(self) -> "Gateway":
-        command = [sys.executable, "-m", "gateway", "serve", "--config", str(self.config)]
+        command = [*self.wrapper, self.program, "-m", "gateway", "serve"]
+        command += ["--config", str(self.config)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, env=self.variables(), stdout=log, stderr=log, start_new_session=True

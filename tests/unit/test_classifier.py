@@ -82,6 +82,32 @@ def test_counts_scorer_and_scikit_learn_agree(ham: int, spam: int) -> None:
         assert classifier.parts(item).naive == pytest.approx(score, abs=1e-5)
 
 
+def test_the_score_agrees_with_plain_sums() -> None:
+    messages = sample(6, 60, 50)
+    parameters = ScoreParameters(min_class_messages=5)
+    naive, stage = NaiveBayes(counted(messages), parameters), SecondStage(parameters)
+    classifier = Classifier(naive, stage.weights, LEARNING_UNIT)
+    for item, is_spam in messages:
+        stage.learn(item, classifier.parts(item), is_spam=is_spam)
+    counts = naive.counts
+    for item, _ in messages:
+        odds = {
+            index: naive.feature_log_odds(np.array([index])).item()
+            for index in item.lexical.tolist()
+            if counts.ham[index] + counts.spam[index]
+        }
+        heard = [value for value in odds.values() if abs(value) > parameters.clear_log_odds]
+        steps = [int(stage.weights[index]) for index in item.indices.tolist()]
+        words, grams = sum(steps[: item.word_count]), sum(steps[item.word_count :])
+        parts = classifier.parts(item)
+        plain = 0.7 * sum(heard) / max(1, len(heard))
+        # Each of them is rounded to a step of 2**-20.
+        assert parts.naive == pytest.approx(plain, abs=(len(heard) / 2 + 1) / (1 << 20))
+        assert parts.words == words * LEARNING_UNIT * parameters.reach(item.word_count)
+        assert parts.grams == grams * LEARNING_UNIT * parameters.reach(len(steps) - item.word_count)
+        assert parts.known_share == len(odds) / max(1, len(item.lexical))
+
+
 def test_unlearning_restores_every_count() -> None:
     messages = sample(1)
     counts = counted(messages[:-1])

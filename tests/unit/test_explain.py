@@ -25,6 +25,11 @@ def learner() -> OnlineFilter:
     return learner
 
 
+@pytest.fixture(scope="module")
+def served() -> Bundle:
+    return Bundle.load(baseline_directory())
+
+
 def test_words_for_spam_come_first_and_weights_fall(learner: OnlineFilter) -> None:
     mixed = b"From: shop@example.com\nSubject: minutes\n\ncheap watches at our meeting\n"
     words = learner.score(mixed, words=5).words
@@ -46,6 +51,30 @@ def test_weights_add_up_to_the_score_without_byte_patterns(learner: OnlineFilter
     parts = learner.classifier.parts(features)
     expected = parts.naive + parts.words / 2
     assert sum(word.weight for word in everything) == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize("n", [1, 3, 10, 400])
+def test_the_strongest_are_found_as_by_looking_at_each_in_turn(
+    n: int, mail_data: Path, served: Bundle
+) -> None:
+    for path in sorted(mail_data.glob("*/*.eml"))[::7]:
+        raw = path.read_bytes()
+        features = extract(scan(raw), raw)
+        spelling, parts = features.spelling, served.classifier.parts(features)
+        assert spelling is not None
+        worth = served.classifier.worth_of_words(features)
+        of_each = dict(zip(features.lexical.tolist(), parts.naive_of_each.tolist(), strict=True))
+        weights = [
+            served.weights[index].item() * worth + of_each.get(index, 0.0)
+            for index in features.words.tolist()
+        ]
+        wanted = sorted(round(weight, 4) for weight in weights if abs(weight) >= 0.001)
+        against = [weight for weight in wanted if weight < 0][:n]
+        for_spam = [weight for weight in wanted if weight > 0][-n:]
+        found = explain(features, served.classifier, n, parts=parts)
+        assert [word.weight for word in reversed(found)] == against + for_spam
+        shown = {word[:59] for word in spelling.spell(range(len(spelling.indices)))}
+        assert all(word.word[:59] in shown for word in found if "\ufffd" not in word.word)
 
 
 def test_words_are_short_and_printable() -> None:

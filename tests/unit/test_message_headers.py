@@ -1,10 +1,13 @@
 """Header text: encoded words, 8-bit text, and the mailbox a message says it is from."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from models.addresses import Mailbox, first_mailbox
 from models.limits import ScanLimits
 from models.message import scan
+from models.mime_headers import HeaderBlock, _read_odd_block, read_header_block
 
 
 def subject(raw: bytes) -> str:
@@ -108,3 +111,29 @@ def test_header_text_is_bounded_and_its_bytes_are_not() -> None:
 )
 def test_first_mailbox(raw: bytes, name: str, address: str) -> None:
     assert first_mailbox(raw) == Mailbox(name=name, address=address)
+
+
+_LINES = st.sampled_from(
+    [
+        b"Subject: a", b"X-Y:b", b"To : c", b" folded", b"\tfolded", b"From x@y.example", b":", b"",
+        b" ", b"words without", b"N\0L: d", b"A:", b">From z", b"B: e\r", b"\r",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(_LINES, max_size=12), st.sampled_from([b"\n", b"\r\n"]), st.integers(3, 90))
+@settings(max_examples=600, deadline=None)
+def test_the_header_read_at_once_is_the_header_read_field_by_field(
+    lines: list[bytes], line_end: bytes, max_bytes: int
+) -> None:
+    def told(block: HeaderBlock) -> object:
+        return (
+            [(one.name, one.key, one.raw) for one in block.fields],
+            block.body_start,
+            block.defects,
+        )
+
+    raw = line_end.join(lines) + line_end + b"text"
+    limits = ScanLimits(max_header_bytes=max_bytes, max_headers=6)
+    slow = _read_odd_block(raw, 0, len(raw), raw[:max_bytes], limits)
+    assert told(read_header_block(raw, 0, len(raw), limits)) == told(slow)

@@ -37,7 +37,7 @@ def test_each_kind_of_feature_can_be_left_out() -> None:
 def spelled(learner: OnlineFilter) -> set[str]:
     spelling = learner.features(RAW).spelling
     assert spelling is not None
-    return {spelling.spell(place) for place in range(len(spelling.indices))}
+    return set(spelling.spell(range(len(spelling.indices))))
 
 
 def test_header_and_body_can_be_left_out() -> None:
