@@ -24,7 +24,7 @@ from models.calibration import points
 from models.classifier import PUBLISHED_UNIT, Classifier, ContentScore, NaiveBayes
 from models.counts import Counts
 from models.explain import explain
-from models.features import LEXICAL, SPACE, Features, extract, extract_end
+from models.features import LEXICAL, SPACE, Features, extract, extract_ends
 from models.manifest import MAX_MANIFEST_BYTES, BundleError, Manifest
 from models.message import ParsedMail
 
@@ -113,12 +113,11 @@ class Bundle:
     def score(self, mail: ParsedMail, raw: bytes, words: int = 0) -> ContentScore:
         """Score a scanned message; ``raw`` are the bytes it was scanned from.
 
-        A long message is what the worse of two views says: the whole, or header and end.
+        A long message is what the worst of its views says: the whole, or header and an end.
         """
-        features, end = extract(mail, raw), extract_end(mail, raw)
-        if end is not None:
-            whole = self.classifier.parts(features).log_odds
-            features = end if self.classifier.parts(end).log_odds > whole else features
+        features, ends = extract(mail, raw), list(extract_ends(mail, raw))
+        if ends:
+            features = self.classifier.worst(features, *ends)
         return self.score_features(features, words)
 
     def points(self, score: ContentScore) -> float:

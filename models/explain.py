@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from models.classifier import Classifier, Parts
 
 _MAX_WORD_CHARS: Final = 60
-_MIN_WEIGHT: Final = 0.001
+_LEAST_LOOKED_AT: Final = (0.02, 0.001)  # a tenth of all words, enough mostly; all that count
 _UNPRINTABLE: Final = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -43,25 +43,29 @@ def explain(
     weights = said.weight_of_each[: features.word_count] * classifier.worth_of_words(features)
     weights[: features.lexical_count] += said.naive_of_each
     chosen = _strongest(weights, n)
-    words = features.words[chosen]
     # A feature may stand in many places; the first of them spells it.
-    places = (spelling.indices == words[:, None]).argmax(axis=1)
-    order = np.lexsort((places, -weights[chosen]))
-    spelled = spelling.spell(places[order].tolist())
+    places = (spelling.indices == features.words[chosen][:, None]).argmax(axis=1)
+    spelled = spelling.spell(places.tolist())
     return tuple(
         WordWeight(word=_printable(word), weight=round(weight, 4))
-        for word, weight in zip(spelled, weights[chosen[order]].tolist(), strict=True)
+        for word, weight in zip(spelled, weights[chosen].tolist(), strict=True)
     )
 
 
 def _strongest(weights: npt.NDArray[np.floating[Any]], n: int) -> npt.NDArray[np.intp]:
-    """Return the places of the ``n`` lowest weights below zero and the ``n`` highest above it."""
-    if len(weights) <= 2 * n:
-        return np.flatnonzero(np.abs(weights) >= _MIN_WEIGHT)
-    parted = np.argpartition(weights, (n - 1, len(weights) - n))
-    low, high = parted[:n], parted[len(weights) - n :]
-    against, for_spam = weights[low] <= -_MIN_WEIGHT, weights[high] >= _MIN_WEIGHT
-    return np.concatenate([low.compress(against), high.compress(for_spam)])
+    """Return the places of the ``n`` highest weights above zero and the ``n`` lowest below it.
+
+    Falling; of equal weights the one with the lower place comes first.
+    """
+    sizes = np.abs(weights)
+    for least in _LEAST_LOOKED_AT:
+        places = np.flatnonzero(sizes >= least)
+        falling = places[np.argsort(-weights[places], kind="stable")]
+        for_spam = int(np.count_nonzero(weights[places] > 0.0))
+        if min(for_spam, len(places) - for_spam) >= n:
+            break
+    against = max(for_spam, len(falling) - n)
+    return np.concatenate([falling[: min(n, for_spam)], falling[against:]])
 
 
 def _printable(word: str) -> str:

@@ -9,7 +9,7 @@ second stage. A feature is present or absent; how often does not matter.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -17,7 +17,9 @@ import numpy as np
 from models.features_header import HeaderFeatures
 from models.features_spelling import ZONE_BITS, Fact, Spelling, fact_index
 from models.features_stored import Indices, pack, unpack
+from models.limits import KIB, ScanLimits
 from models.message import Link, ParsedMail
+from models.text import is_text, read_text
 from models.tokens import (
     ATOM_BYTES,
     WORD_BYTES,
@@ -49,7 +51,9 @@ _MAX_PARTS: Final = 20
 _HEAD_CHARS: Final = 8_000
 _TAIL_CHARS: Final = 4_000
 _LONG_CHARS: Final = _HEAD_CHARS + _TAIL_CHARS
-_END_CHARS: Final = 1_500
+_END_CHARS: Final = (300, 800)
+_LAST_PART_CHARS: Final = 1_500
+_LAST_PART: Final = ScanLimits(max_sample_bytes=8 * KIB, max_tags=1_000)
 _MAX_END_LINKS: Final = 15
 _VIEW_BODY_BYTES: Final = 1_000
 _VIEW_TAIL_BYTES: Final = 300
@@ -113,16 +117,26 @@ def extract(mail: ParsedMail, raw: bytes) -> Features:
     return _extract(mail, text, mail.links[:_MAX_LINKS], _view_body(raw))
 
 
-def extract_end(mail: ParsedMail, raw: bytes) -> Features | None:
-    """Take the features of a long message as if only its header and its end were there.
+def extract_ends(mail: ParsedMail, raw: bytes) -> Iterator[Features]:
+    """Take the features of a long message as if only its header and a piece of its end were there.
 
-    Many harmless words in front would outvote a short advertisement behind them. None for a
-    message so short that `extract` sees all of it.
+    Many harmless words in front would outvote a short advertisement behind them. The pieces are
+    the last words, more of them, and the last text part if there are several. None for a message
+    so short that `extract` sees all of it.
     """
     if len(mail.text) <= _LONG_CHARS:
-        return None
-    end = raw[-_VIEW_BODY_BYTES:].replace(b"\r\n", b"\n")
-    return _extract(mail, mail.text[-_END_CHARS:], mail.links[-_MAX_END_LINKS:], end)
+        return
+    links = mail.links[-_MAX_END_LINKS:]
+    for length in _END_CHARS:
+        yield _extract(mail, mail.text[-length:], links, _last_bytes(raw, length))
+    texts = [part for part in mail.parts if is_text(part.content_type)]
+    if len(texts) > 1 and (last := read_text(texts[-1:], _LAST_PART).text):
+        last = last[:_LAST_PART_CHARS]
+        yield _extract(mail, last, links, _last_bytes(raw, max(len(last), _END_CHARS[0])))
+
+
+def _last_bytes(raw: bytes, length: int) -> bytes:
+    return raw[-min(length, _VIEW_BODY_BYTES) :].replace(b"\r\n", b"\n")
 
 
 def _extract(mail: ParsedMail, text: str, links: Sequence[Link], body: bytes) -> Features:

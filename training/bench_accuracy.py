@@ -2,7 +2,7 @@
 
 ``python -m training.bench_accuracy --corpus DIR --out DIR``, where the first folder holds the
 unpacked public corpora (``spamassassin``, ``csdmc2010``, ``codealltag``, ``spam-2023-2025``).
-Writes ``accuracy.html``, ``accuracy.md``, ``accuracy.json`` and all scores; prints the tables.
+Writes ``accuracy.html``, ``accuracy.md``, ``accuracy.json``, plots and all scores; prints tables.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rich.console import Console
 
 from models.bundle import Bundle, BundleError
 from models.registry import baseline_directory
-from training.bench_accuracy_plots import as_page
+from training.bench_accuracy_plots import as_page, learning_overlay, roc_overlay
 from training.bench_accuracy_rivals import (
     MissingRivalError,
     RivalFailedError,
@@ -204,6 +204,13 @@ def _write(out: Path, parts: list[tuple[Table, list[Result]]]) -> None:
     (out / "accuracy.json").write_text(as_json(tables), encoding="utf-8")
     (out / "accuracy.md").write_text(as_markdown(tables), encoding="utf-8")
     (out / "accuracy.html").write_text(as_page(parts), encoding="utf-8")
+    plots = out / "plots"
+    plots.mkdir(exist_ok=True)
+    for table, results in parts:
+        name = f"{table.stream}-{table.protocol}"
+        (plots / f"roc-{name}.svg").write_text(roc_overlay(name, results), encoding="utf-8")
+        learning = learning_overlay(name, results)
+        (plots / f"learning-{name}.svg").write_text(learning, encoding="utf-8")
 
 
 def _chosen(given: str, known: Iterable[str]) -> tuple[str, ...]:

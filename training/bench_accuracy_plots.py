@@ -14,6 +14,8 @@ from training.report_style import STYLE
 
 _COLOURS = ("#c2410c", "#1d5f9f", "#15803d", "#7e22ce", "#a16207")
 _BLOCKS = 20
+_ROC_CAPTION = "Both error rates for every threshold, on logistic axes; lower left is better."
+_LEARNING_CAPTION = "1-ROCA of all that was scored up to there; lower is better."
 
 
 def roc_overlay(name: str, results: Sequence[Result]) -> str:
@@ -62,21 +64,39 @@ def as_page(parts: Sequence[tuple[Table, Sequence[Result]]]) -> str:
 
 def _section(number: int, table: Table, results: Sequence[Result]) -> str:
     head = "".join(f"<th>{escape(one)}</th>" for one in headings())
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells(row))}</tr>"
-        for row in table.rows
+    rows = "".join(_row(cells(row)) for row in table.rows)
+    notes = "".join(f"<li>{_line(line)}</li>" for line in lines(table))
+    plots = (
+        (roc_overlay(str(number), results), _ROC_CAPTION),
+        (learning_overlay(str(number), results), _LEARNING_CAPTION),
     )
-    notes = "".join(f"<li>{escape(line)}</li>" for line in lines(table))
-    plots = "".join(
-        f"<figure>{plot}</figure>"
-        for plot in (roc_overlay(str(number), results), learning_overlay(str(number), results))
+    figures = "".join(
+        f"<figure>{plot}<figcaption>{text}</figcaption></figure>" for plot, text in plots
     )
     return (
         f"<section><h2>{escape(caption(table))}</h2>"
         f'<div class="wide"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
-        f'<ul class="quiet">{notes}</ul><div class="plots">{plots}</div></section>'
+        f'<ul class="quiet">{notes}</ul><div class="plots">{figures}</div></section>'
     )
+
+
+def _row(texts: Sequence[str]) -> str:
+    """Return a row; an interval, where there is one, stands on a line of its own."""
+    found = [f"<td>{escape(texts[0])}</td>"]
+    for text in texts[1:]:
+        value, _, interval = text.partition(" (")
+        below = f"<small>{escape(interval.rstrip(')'))}</small>" if interval else ""
+        found.append(f'<td class="number">{escape(value)}{below}</td>')
+    return f"<tr>{''.join(found)}</tr>"
+
+
+def _line(text: str) -> str:
+    """Return a paired difference with its verdict, if it has one, in bold."""
+    said, colon, verdict = text.rpartition(": ")
+    if verdict not in ("better", "worse"):
+        return escape(text)
+    return f"{escape(said + colon)}<b>{escape(verdict)}</b>"
 
 
 def _roca_so_far(result: Result) -> tuple[list[int], list[float]]:

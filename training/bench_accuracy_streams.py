@@ -22,6 +22,7 @@ from training.split import arrival_time_of, order_by_time
 
 _SEED = 20051115
 _GERMAN_TEXTS = 2500
+_MOSTLY_SPAM = 0.71
 _DROPPED_FIELDS = re.compile(
     rb"(?i)(?:content-[a-z-]+|mime-version|subject|lines|status|x-status|content-length)[ \t]*:"
 )
@@ -115,6 +116,46 @@ def german_mix(corpora: Corpora) -> Stream:
     )
 
 
+def mostly_spam(corpora: Corpora) -> Stream:
+    """The SpamAssassin corpus by time with so little of its ham that 71 % is spam.
+
+    A stream on which no parameter of ours was ever chosen.
+    """
+    messages = _by_time(corpora.messages("spamassassin"))
+    ham = [place for place, (_, is_spam) in enumerate(messages) if not is_spam]
+    wanted = round((len(messages) - len(ham)) * (1.0 - _MOSTLY_SPAM) / _MOSTLY_SPAM)
+    chance = random.Random(_SEED)  # noqa: S311  # repeatable, no secret
+    kept = frozenset(chance.sample(ham, min(wanted, len(ham))))
+    return Stream(
+        name="mostly-spam",
+        title="SpamAssassin by time, ham thinned to 29 %",
+        messages=tuple(pair for place, pair in enumerate(messages) if pair[1] or place in kept),
+        sources=frozenset({"spamassassin"}),
+    )
+
+
+def german_site(corpora: Corpora) -> Stream:
+    """German texts under headers of CSDMC2010's ham, its spam and that of 2023 to 2025, shuffled.
+
+    Another stream on which no parameter of ours was ever chosen.
+    """
+    chance = random.Random(_SEED)  # noqa: S311  # repeatable, no secret
+    messages = _csdmc_alone(corpora)
+    donors = [message for message, is_spam in messages if not is_spam]
+    texts = [message for message, _ in corpora.messages("codealltag")]
+    chance.shuffle(texts)
+    mixed = [(under_header_of(*both), False) for both in zip(donors, texts, strict=False)]
+    mixed += [pair for pair in messages if pair[1]]
+    mixed += corpora.messages("spam-2023-2025")
+    chance.shuffle(mixed)
+    return Stream(
+        name="german-site",
+        title="German ham in CSDMC2010's headers, its spam and that of 2023-2025, shuffled",
+        messages=tuple(mixed),
+        sources=frozenset({"csdmc2010", "codealltag", "spam-2023-2025"}),
+    )
+
+
 def spamassassin_to_csdmc(corpora: Corpora) -> Stream:
     """Learn one site's mail, judge another's."""
     first, second = _by_time(corpora.messages("spamassassin")), _by_time(_csdmc_alone(corpora))
@@ -158,6 +199,8 @@ STREAMS: dict[str, Callable[[Corpora], Stream]] = {
     "spamassassin": spamassassin_by_time,
     "csdmc2010": csdmc_by_time,
     "german": german_mix,
+    "mostly-spam": mostly_spam,
+    "german-site": german_site,
     "cross-sa-csdmc": spamassassin_to_csdmc,
     "cross-csdmc-sa": csdmc_to_spamassassin,
     "shuffled-labels": shuffled_labels,

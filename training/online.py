@@ -27,7 +27,7 @@ from models.classifier import (
 )
 from models.counts import Counts
 from models.explain import explain
-from models.features import Features, extract, extract_end
+from models.features import Features, extract, extract_ends
 from models.message import scan
 
 _REMEMBERED: Final = 64
@@ -73,7 +73,7 @@ class OnlineFilter:
         naive = NaiveBayes(self.counts, self.parameters)
         self.classifier = Classifier(naive, self.second.weights, LEARNING_UNIT)
         self._scored: tuple[Features, Parts] | None = None
-        self._recent: OrderedDict[bytes, tuple[Features, Features | None]] = OrderedDict()
+        self._recent: OrderedDict[bytes, tuple[Features, ...]] = OrderedDict()
 
     def _start_from(self, bundle: Bundle, start: StartShare) -> None:
         self.second.weights[:] = bundle.weights.astype(np.int32) * _FINER
@@ -89,32 +89,31 @@ class OnlineFilter:
         """Extract features, remembering those of the last few messages."""
         return self._views(raw)[0]
 
-    def _views(self, raw: bytes) -> tuple[Features, Features | None]:
+    def _views(self, raw: bytes) -> tuple[Features, ...]:
+        """Return the whole of a message and the ends of a long one."""
         found = self._recent.get(raw)
         if found is not None:
             return found
         mail = scan(raw)
-        found = extract(mail, raw), extract_end(mail, raw)
+        found = extract(mail, raw), *extract_ends(mail, raw)
         if len(raw) <= _REMEMBERED_BYTES:
             self._recent[raw] = found
             if len(self._recent) > _REMEMBERED:
                 self._recent.popitem(last=False)
         return found
 
-    def _worse_view(self, raw: bytes) -> Features:
-        """Return the view of a long message that looks more like spam, as when it is served."""
-        whole, end = self._views(raw)
-        if end is None or self.log_odds(end) <= self.log_odds(whole):
-            return whole
-        return end
+    def _worst_view(self, raw: bytes) -> Features:
+        """Return the view of a long message that looks most like spam, as when it is served."""
+        views = self._views(raw)
+        return views[0] if len(views) == 1 else self.classifier.worst(*views)
 
     def classify(self, raw: bytes) -> float:
         """Return the spam probability; its order is that of the log odds to the last bit."""
-        return self.calibration.probability(self.log_odds(self._worse_view(raw)))
+        return self.calibration.probability(self.log_odds(self._worst_view(raw)))
 
     def score(self, raw: bytes, words: int = 0) -> ContentScore:
         """Score a message with everything there is to say about it."""
-        features = self._worse_view(raw)
+        features = self._worst_view(raw)
         parts = self._parts(features)
         return ContentScore(
             probability=self.calibration.probability(parts.log_odds),

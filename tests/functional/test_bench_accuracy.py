@@ -188,6 +188,11 @@ def test_the_bench_runs_and_writes_its_tables(folder, tmp_path):
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert (tmp_path / "accuracy.md").read_text().count("| schwamm |") == 3
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == [
+        f"{kind}-{name}.svg"
+        for kind in ("learning", "roc")
+        for name in ("cross-csdmc-sa-delayed", "csdmc2010-delayed", "csdmc2010-online")
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "training.bench_accuracy", "--corpus", folder, "--out", tmp_path,
          "--filters", "abacus"], capture_output=True, text=True, check=False, timeout=60,
