@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import select
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,16 @@ from gateway.telemetry.slots import Slots
 SUPERVISED = "SCHWAMM_SUPERVISED"  # "slot,lifeline fd,listener fd": set by the supervisor
 _TICK_S = 1.0
 _log = structlog.get_logger()
+
+
+def orphaned() -> bool:
+    """Whether this process has a supervisor that is dead; asked before anything is begun."""
+    given = os.environ.get(SUPERVISED, "")
+    if not given:
+        return False
+    lifeline = int(given.split(",")[1])
+    # Nobody writes into the pipe: it is readable when its only other end was closed.
+    return bool(select.select([lifeline], [], [], 0)[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

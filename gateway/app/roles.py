@@ -5,11 +5,15 @@ import os
 import signal
 from pathlib import Path
 
-from gateway.app.life import SUPERVISED
+import structlog
+
+from gateway.app.life import SUPERVISED, orphaned
 from gateway.app.renewal import Renewal
 from gateway.core.errors import ConfigError
 from gateway.settings import Settings
 from gateway.telemetry.logs import configure
+
+_log = structlog.get_logger()
 
 
 def run_role(role: str, settings: Settings, config: Path) -> None:
@@ -21,6 +25,9 @@ def run_role(role: str, settings: Settings, config: Path) -> None:
         ConfigError: an unknown role, or what that role needs is not there.
     """
     configure(settings.log, role=role)
+    if orphaned():  # it died while Python started here: its successor waits for our sockets
+        _log.error("the supervisor is gone; not starting")
+        return
     renewal = None if SUPERVISED in os.environ else Renewal(config)
     match role:
         case "smtp":

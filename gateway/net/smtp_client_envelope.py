@@ -20,6 +20,7 @@ _NEEDS_8BITMIME = Reply(
 _TOO_BIG = Reply(code=552, enhanced="5.3.4", text="message is larger than the next hop's SIZE")
 _BAD_ADDRESS = Reply(code=553, enhanced="5.1.3", text="address cannot be sent in a command")
 _PATH = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s<>"]+)(?:@[^\s<>"]+)?\Z')
+_UNSENDABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 _PARAMETER = re.compile(r"[!-<>-~\u0080-\ud7ff\ue000-\U0010ffff]{1,500}\Z")
 
@@ -160,7 +161,7 @@ def _fits_in_command(address: str) -> bool:
     """No control character (CR and LF would be a second command), nothing that ends the path."""
     if len(address) > 320 or not (address == "" or _PATH.match(address)):
         return False
-    return not any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) <= 0xDFFF for c in address)
+    return _UNSENDABLE.search(address) is None
 
 
 def _is_ascii(transaction: Transaction) -> bool:

@@ -133,7 +133,8 @@ class Review:
         Raises:
             ReviewError: its bytes are no longer kept, and no earlier label kept its features.
         """
-        if not self.listings.copies(mail_id):
+        # What was known of a mail is purged in the end; a label of it stays and can be changed.
+        if not (self.listings.copies(mail_id) or self.listings.has_label_features(mail_id)):
             raise ReviewError(UNKNOWN_MAIL, id=mail_id)
         self.journal.append_durable_now([self._label_event(mail_id, label, reason)])
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, Self
 
 from gateway.settings import SmtpSettings
@@ -165,15 +166,20 @@ class NetworkLimits:
         return None if ip in self._unlimited else network_of(ip)
 
 
+_REMEMBERED = 1024  # addresses
+
+
 class Networks:
     """A set of networks to ask of an address; a string that is no address lies in none."""
 
     def __init__(self, texts: tuple[str, ...]) -> None:
         self._networks = tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+        self._asked = lru_cache(maxsize=_REMEMBERED)(self._has)  # four times a message
 
     def __contains__(self, ip: str) -> bool:
-        if not self._networks:
-            return False
+        return bool(self._networks) and self._asked(ip)
+
+    def _has(self, ip: str) -> bool:
         try:
             address = ipaddress.ip_address(ip)
         except ValueError:
@@ -196,6 +202,7 @@ def client_of(ip: str) -> bytes:
     return network_of(ip) if ":" in ip else ip.encode(errors="replace")
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def network_of(ip: str) -> bytes:
     """Who counts as one client: an IPv4 /24, an IPv6 /64; what is no address stands for itself."""
     try:

@@ -104,6 +104,8 @@ class Purging:
         number, after = 0, ""
         while True:
             with self._writing, self._database.write() as connection:
+                if self._database.sqlite:  # what was deleted is overwritten, not only let go
+                    connection.exec_driver_sql("PRAGMA secure_delete=ON")
                 here = {"node": self._node, "after": after, "before": first_id_at(before_ms)}
                 ids = list(connection.execute(_OLD, here).scalars())
                 over = _not_alive(connection, ids, before_ms)

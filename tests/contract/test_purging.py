@@ -1,5 +1,7 @@
 """Facts of mail that is long gone leave index and journals; a rebuild then tells the same."""
 
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,6 +152,25 @@ def test_lines_nobody_can_read_stay(site: Site) -> None:
     site.index.ingest(site.journal)
     site.purge()
     assert "of a later release" in (site.journal / OLD).read_text()
+
+
+def test_the_octets_are_gone_from_the_database_file_too(tmp_path: Path, sqlite_url: str) -> None:
+    site = Site(tmp_path, sqlite_url)
+    file = tmp_path / "index.db"
+
+    def octets() -> bytes:
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return b"".join(path.read_bytes() for path in tmp_path.glob("index.db*"))
+
+    try:
+        assert b"over 17" in octets()
+        site.purge()
+        assert b"over 17" not in octets()
+        assert b"still held" in octets()
+    finally:
+        site.index.close()
+        site.records.close()
 
 
 def test_gaps_cost_no_disk(site: Site, tmp_path: Path) -> None:

@@ -44,8 +44,8 @@ SITES: set[Site] = {
     ("sync_directory", "_OpenFile._flush"),
     ("sync_directory", "make_durable_directory"),
     ("fsync", "Purging._replace"),
-    ("fsync", "_replace"),
-    ("sync_directory", "_replace"),
+    ("fsync", "replace_file"),
+    ("sync_directory", "replace_file"),
 }
 
 

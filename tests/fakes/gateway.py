@@ -14,7 +14,9 @@ from pathlib import Path
 
 import psutil
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
+# Children of a killed supervisor may finish their mail first, for smtp.drain_timeout_s.
+_START_PATIENCE_S = 150.0
 
 
 def free_port() -> int:
@@ -98,7 +100,10 @@ class Gateway:
             self.process = subprocess.Popen(
                 command, env=self.variables(), stdout=log, stderr=log, start_new_session=True
             )
-        wait_until(self._up, f"the gateway to start; its log:\n{self._tail()}")
+        try:
+            wait_until(self._up, "the gateway to start", _START_PATIENCE_S)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; its log:\n{self._tail()}") from None
         return self
 
     def _up(self) -> bool:

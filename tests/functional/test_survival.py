@@ -9,6 +9,8 @@ import asyncio
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -178,6 +180,29 @@ async def test_a_domain_may_want_defer_instead(tmp_path: Path, root: Path) -> No
             assert await in_thread(gateway.rows, "queue", "list") == []
         finally:
             gateway.kill_everything()
+
+
+@pytest.mark.parametrize("role", ["smtp", "keeper", "web"])
+def test_a_child_whose_supervisor_died_meanwhile_does_not_start(tmp_path: Path, role: str) -> None:
+    """The next supervisor waits until the sockets are free."""
+    gateway = Gateway(tmp_path, f"maildir:{tmp_path}/mail").init()
+    lifeline, supervisors = os.pipe()
+    os.close(supervisors)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", "serve", "--role", role, "--config", gateway.config],
+            env={**gateway.variables(), "SCHWAMM_SUPERVISED": f"0,{lifeline},-1"},
+            pass_fds=[lifeline],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(lifeline)
+    assert done.returncode == 0
+    assert "the supervisor is gone; not starting" in done.stderr
+    assert not list((gateway.state / "journal").glob("*")), "it began nothing"
 
 
 async def test_a_second_instance_on_the_same_state_is_refused(tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ def review(module) -> None:
 
 
 def generations(module) -> None:
-    around(module, "_replace", before="publish begins", after="publish half done")
+    around(module, "replace_file", before="publish begins", after="publish half done")
 
 
 def keeping(module) -> None:
