@@ -18,6 +18,7 @@ from gateway.settings import Settings, find_config, load
 from models.bundle import Bundle, BundleError
 from models.mailboxes.message import OnProblem
 from models.registry import Registry, baseline_directory
+from training import fixed_set
 from training.candidate import train_candidate
 from training.cli_corpus import archive_of
 from training.cli_evaluate import progress_display
@@ -68,13 +69,14 @@ def run_train(request: TrainRequest) -> None:
     try:
         directory = models_directory(request.config)
         start = None if request.from_nothing else Bundle.load(baseline_directory())
-    except BundleError as error:
+        shipped = fixed_set.load(baseline_directory())
+    except (BundleError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     live = _live(directory, _)
     with progress_display(None, wanted=request.progress) as step:
         lessons, labels = _lessons(request, settings, note, step)
         try:
-            candidate = train_candidate(lessons, live, start, on_step=step, say=_)
+            candidate = train_candidate(lessons, live, start, shipped=shipped, on_step=step, say=_)
         except ValueError as error:  # also NothingToMeasure
             why = _("no model can be made of this mail: {why}").format(why=_(str(error)))
             raise click.ClickException(why) from error

@@ -28,6 +28,7 @@ def as_json(
         "learned": candidate.learned,
         "held_out": candidate.held_out,
         "fixed_set": candidate.fixed_set,
+        "shipped_set": candidate.shipped_set,
         "labels": None if labels is None else labels.as_json(),
         "voices": [
             {"person": one.person, "labels": one.labels, "worse": sorted(one.worse)}
