@@ -7,6 +7,7 @@ campaigns that neither training nor gate has seen.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +132,7 @@ def lines(name: str, candidate: Candidate, found: Reliability) -> Iterator[str]:
         f"{found.unsure_percent:7.2f} {found.spam_missed_percent:8.2f} "
         f"{found.spam_held_percent:7.2f}   {fitted.slope:.3f} {fitted.offset:+.3f}"
     )
-    ranges = (f"{low:g}-{high:g}" for low, high in zip(EDGES, EDGES[1:], strict=False))
+    ranges = (f"{low:g}-{high:g}" for low, high in itertools.pairwise(EDGES))
     numbers = (f"{ham}/{spam}" for ham, spam in found.bins)
     pairs = zip(ranges, numbers, strict=True)
     yield "    said, ham/spam found: " + "  ".join(f"{one} {two}" for one, two in pairs)

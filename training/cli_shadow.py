@@ -39,7 +39,8 @@ def run_shadow(name: str, *, config: Path | None) -> None:
     except BundleError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
-        raise click.ClickException(f"the models' folder cannot be written: {error}") from error
+        text = _("the models' folder cannot be written: {error}")
+        raise click.ClickException(text.format(error=error)) from error
     if name == "none":
         click.echo(_("No model is watched any more."))
     else:

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from gateway.locale import Translator
+from gateway.locale.mailboxes import explain_problem
 from gateway.settings import Settings, find_config, load
 from models.bundle import Bundle, BundleError
 from models.mailboxes.message import OnProblem
@@ -59,7 +60,7 @@ def run_train(request: TrainRequest) -> None:
 
     def note(problem: CorpusProblem) -> None:
         problems.append(problem)
-        click.echo(str(problem), err=True)
+        click.echo(explain_problem(problem, _), err=True)
 
     settings = load(find_config(request.config))
     _ = spoken(settings)
@@ -73,7 +74,7 @@ def run_train(request: TrainRequest) -> None:
     except (BundleError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     live = _live(directory, _)
-    with progress_display(None, wanted=request.progress) as step:
+    with progress_display(None, wanted=request.progress, _=_) as step:
         lessons, labels = _lessons(request, settings, note, step)
         try:
             candidate = train_candidate(lessons, live, start, shipped=shipped, on_step=step, say=_)
@@ -125,7 +126,7 @@ def _merged(request: TrainRequest) -> Lessons:
 def _write_counts(
     path: Path, request: TrainRequest, settings: Settings, note: OnProblem, _: Translator
 ) -> None:
-    with progress_display(None, wanted=request.progress) as step:
+    with progress_display(None, wanted=request.progress, _=_) as step:
         lessons, labels = _lessons(request, settings, note, step)
     try:
         slabs = write_count_file(path, lessons)
