@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.locale import Translator
+from gateway.locale.bundles import explain_bundle_error
 from gateway.settings import find_config, load
 from models.bundle import Bundle, BundleError
 from models.registry import Registry, expand_baseline
@@ -68,7 +69,7 @@ def run_list(*, config: Path | None, as_json: bool) -> None:
 
 def run_show(name: str | None, *, config: Path | None, as_json: bool) -> None:
     """Print what a model is made of."""
-    bundle = _loaded(Registry(_directory(config)), name)
+    bundle = _loaded(Registry(_directory(config)), name, _spoken(config))
     shown = {"model": bundle.model_id, **asdict(bundle.manifest)}
     if as_json:
         click.echo(json.dumps(shown, default=dict))
@@ -92,7 +93,7 @@ def run_verify(name: str | None, *, config: Path | None) -> None:
             registry.load(one)
         except BundleError as error:
             damaged = True
-            click.echo(str(error), err=True)
+            click.echo(explain_bundle_error(error, _), err=True)
         else:
             click.echo(_("{model}: whole and untouched").format(model=one))
     if damaged:
@@ -103,7 +104,7 @@ def run_promote(name: str, *, config: Path | None, force: bool) -> None:
     """Make a model serve; one that failed its gate only by force."""
     _ = _spoken(config)
     directory = _directory(config)
-    bundle = _loaded(Registry(directory), name)
+    bundle = _loaded(Registry(directory), name, _)
     if _gate(bundle) is False and not force:
         text = _(
             "{model} did not pass its gate ('model show {model}' tells its measures); "
@@ -133,21 +134,21 @@ def _directory(config: Path | None) -> Path:
     try:
         return models_directory(config)
     except BundleError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(explain_bundle_error(error, _spoken(config))) from error
 
 
-def _loaded(registry: Registry, name: str | None) -> Bundle:
+def _loaded(registry: Registry, name: str | None, _: Translator) -> Bundle:
     try:
         return registry.current() if name is None else registry.load(name)
     except BundleError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(explain_bundle_error(error, _)) from error
 
 
 def _told(change: Callable[[], Promotion], _: Translator) -> Promotion:
     try:
         return change()
     except BundleError as error:
-        raise click.ClickException(_(str(error))) from error
+        raise click.ClickException(explain_bundle_error(error, _)) from error
     except OSError as error:
         text = _("the models' folder cannot be written: {error}")
         raise click.ClickException(text.format(error=error)) from error

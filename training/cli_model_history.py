@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.locale import N_
 from models.bundle import BundleError
 from models.registry import Registry
 
@@ -70,7 +69,7 @@ class History:
         serving = self._serving()
         earlier = self._before(serving)
         if not earlier:
-            raise BundleError(N_("no earlier model is on record: nothing to go back to"))
+            raise BundleError("no earlier model is on record: nothing to go back to")
         return self.promote(earlier, who=who, why="rollback")
 
     def _before(self, serving: str) -> str:

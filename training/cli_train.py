@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from gateway.locale import Translator
+from gateway.locale.bundles import explain_bundle_error
 from gateway.locale.mailboxes import explain_problem
 from gateway.settings import Settings, find_config, load
 from models.bundle import Bundle, BundleError
@@ -72,7 +73,7 @@ def run_train(request: TrainRequest) -> None:
         start = None if request.from_nothing else Bundle.load(baseline_directory())
         shipped = fixed_set.load(baseline_directory())
     except (BundleError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(explain_bundle_error(error, _)) from error
     live = _live(directory, _)
     with progress_display(None, wanted=request.progress, _=_) as step:
         lessons, labels = _lessons(request, settings, note, step)
@@ -176,5 +177,5 @@ def _live(directory: Path, _: Translator) -> Bundle | None:
         return Registry(directory).current()
     except BundleError as error:
         text = _("the model that serves cannot be compared with: {error}")
-        click.echo(text.format(error=error), err=True)
+        click.echo(text.format(error=explain_bundle_error(error, _)), err=True)
         return None

@@ -62,7 +62,7 @@ def tell(name: str, candidate: Candidate, labels: LabelReport | None, settings: 
     texts = LANGUAGES[chosen_language(settings)]
     live = {} if gate.live is None else gate.live.as_dict()
     for key, value in gate.candidate.as_dict().items():
-        line = f"  {texts[key]:30} {value:8.3f}%"
+        line = f"  {texts[key]:32} {value:8.3f}%"
         if key in live:
             line += "   " + _("serving model {value}").format(value=f"{live[key]:.3f}")
         click.echo(line)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from gateway.locale import Translator
+from gateway.locale.bundles import explain_bundle_error
 from models.bundle import Bundle, BundleError
 from models.message import scan
 from models.registry import baseline_directory
@@ -67,7 +68,9 @@ def _bundle(model: str | None, _: Translator) -> Bundle | None:
     try:
         return Bundle.load(baseline_directory() if model is None else Path(model))
     except BundleError as error:
-        raise UnusableFilterError(_("model: {error}").format(error=error)) from error
+        raise UnusableFilterError(
+            _("model: {error}").format(error=explain_bundle_error(error, _))
+        ) from error
 
 
 def _learner(bundle: Bundle | None) -> FilterUnderTest:
