@@ -13,6 +13,7 @@ from gateway.locale import Translator
 from gateway.locale.mailboxes import explain_problem
 from gateway.settings import find_config, load
 from models.mailboxes.message import OnProblem
+from training.archived_lessons import SeenMail
 from training.cli_language import no_index, spoken
 from training.corpus import CorpusMessage, CorpusProblem, read_index, read_messages
 from training.corpus.archive import Archive
@@ -24,7 +25,12 @@ def archive_of(config: Path | None) -> Archive:
 
     Raises ConfigError when there is none or it is wrong.
     """
-    return Archive(load(find_config(config)).paths.state / "corpus")
+    return Archive(archive_directory(config))
+
+
+def archive_directory(config: Path | None) -> Path:
+    """Return where the archive lies. Raises as ``archive_of``."""
+    return load(find_config(config)).paths.state / "corpus"
 
 
 def run_import(
@@ -47,7 +53,8 @@ def run_import(
     stream = _labelled(path, label, index, note, _)
     archive = archive_of(config)
     try:
-        added = archive.add(stream, who=who or getpass.getuser(), reason="import")
+        watched = SeenMail(archive_directory(config)).watch(stream)
+        added = archive.add(watched, who=who or getpass.getuser(), reason="import")
     except OSError as error:
         text = _("the archive cannot be written: {error}")
         raise click.ClickException(text.format(error=error)) from error

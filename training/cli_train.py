@@ -21,8 +21,9 @@ from models.bundle import Bundle, BundleError
 from models.mailboxes.message import OnProblem
 from models.registry import Registry, baseline_directory
 from training import fixed_set
+from training.archived_lessons import gather_archived
 from training.candidate import train_candidate
-from training.cli_corpus import archive_of
+from training.cli_corpus import archive_directory, archive_of
 from training.cli_evaluate import progress_display
 from training.cli_language import spoken
 from training.cli_model import models_directory
@@ -97,9 +98,10 @@ def _lessons(
     """The mail to learn; with ``--corpus`` or ``--merge`` that alone."""
     if request.merge:
         return _merged(request), None
-    lessons = gather(_mail(request.corpus, request.config, note), on_step=step)
     if request.corpus:
-        return lessons, None
+        return gather(_mail(request.corpus, note), on_step=step), None
+    archive, directory = archive_of(request.config), archive_directory(request.config)
+    lessons = gather_archived(archive, directory, on_problem=note, on_step=step)
     with site_index(settings) as index:
         book = index.labels.book()
     limit = settings.training.labels_per_person_and_day
@@ -159,12 +161,8 @@ def _write_counts(
     )
 
 
-def _mail(
-    corpus: Sequence[Path], config: Path | None, note: OnProblem
-) -> Iterable[tuple[CorpusMessage, bool]]:
-    """The labelled archive, or instead of it the index files that were named."""
-    if not corpus:
-        return archive_of(config).stream(on_problem=note)
+def _mail(corpus: Sequence[Path], note: OnProblem) -> Iterable[tuple[CorpusMessage, bool]]:
+    """The mail of the index files that were named."""
     try:
         indexes = [find_index(one) for one in corpus]
     except FileNotFoundError as error:

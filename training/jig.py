@@ -1,8 +1,8 @@
 """The line protocol by which an outside judge drives a filter over standard input.
 
 Verbs and answers follow the TREC Spam Filter Evaluation Toolkit (Lynam and Cormack 2005):
-``initialize``, ``classify PATH``, ``train ham PATH``, ``train spam PATH``, ``finalize``; ``judge ham
-PATH`` is another word for ``train ham PATH``.
+``initialize``, ``classify PATH``, ``train ham PATH``, ``train spam PATH``, ``finalize``;
+``judge`` is another word for ``train``.
 Only ``classify`` answers, with exactly one line ``class=spam score=0.98``; a judge may wait for
 it. As the track recorded a crashed filter, a message that cannot be read is answered
 ``class=ham score=0``, and the reason goes to the error stream.
