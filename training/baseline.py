@@ -39,6 +39,7 @@ from training.baseline_sources import (
     split_header,
 )
 from training.calibrate import fit_calibration
+from training.fixed_set import FILE, Divided, divide, save
 from training.measures import measure
 from training.online import OnlineFilter
 from training.publish import dated
@@ -72,14 +73,18 @@ class Gathered:
     group: str
 
 
+def divided(corpus: Path) -> Divided:
+    """Read the archives and take out what no model may learn."""
+    english, recent, german = (
+        read_source(corpus, source) for source in (SPAMASSASSIN, RECENT_SPAM, GERMAN)
+    )
+    return divide(english, recent, german)
+
+
 def gather(corpus: Path, progress: Progress, seed: int) -> list[Gathered]:
     """Read the archives and extract features."""
-    raws = lessons(
-        read_source(corpus, SPAMASSASSIN),
-        read_source(corpus, RECENT_SPAM),
-        read_source(corpus, GERMAN),
-        seed,
-    )
+    parts = divided(corpus)
+    raws = lessons(parts.english, parts.recent, parts.german, seed)
     task = progress.add_task("features", total=len(raws))
     gathered = []
     for path, raw, is_spam in raws:
@@ -198,13 +203,14 @@ def from_gathered(gathered: Sequence[Gathered], progress: Progress, seed: int) -
     return pruned(learner, examples).publishable(manifest)
 
 
-def replace_directory(bundle: Bundle, out: Path) -> int:
-    """Put the sparse model and its card in place of an older one; return its size in bytes."""
+def replace_directory(bundle: Bundle, fixed: Sequence[Example], out: Path) -> int:
+    """Put sparse model, card and fixed set in place of an older one; return the size in bytes."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".baseline-") as temporary:
         fresh = Path(temporary) / "new"
         bundle.save_sparse(fresh)
         (fresh / "MODEL_CARD.md").write_text(model_card(bundle), encoding="utf-8")
+        save(fixed, fresh / FILE)
         size = sum(path.stat().st_size for path in fresh.iterdir())
         if out.exists():
             shutil.move(out, Path(temporary) / "old")
@@ -222,7 +228,7 @@ def main(corpus: Path, out: Path, seed: int) -> None:
     columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         bundle = build(corpus, progress, seed)
-        size = replace_directory(bundle, out)
+        size = replace_directory(bundle, divided(corpus).fixed, out)
     console.print(f"{bundle.model_id}: {size / 1e6:.1f} MB in {out}")
     if size > MAX_BYTES:
         console.print(f"[red]larger than {MAX_BYTES / 1e6:g} MB: too large for git[/red]")

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from gateway.locale import N_
 from models.calibration import Calibration
 from training.measures import BoolArray, FloatArray
 
@@ -74,7 +75,7 @@ def _solved(
     spam = int(np.count_nonzero(is_spam))
     ham = len(is_spam) - spam
     if not spam or not ham:
-        raise ValueError("a calibration needs ham and spam")
+        raise ValueError(N_("a calibration needs ham and spam"))
     target = np.where(is_spam, (spam + 1.0) / (spam + 2.0), 1.0 / (ham + 2.0))
     weight = np.ones(len(is_spam)) if believed is None else believed.copy()
     for kind in (is_spam, ~is_spam):

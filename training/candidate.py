@@ -1,8 +1,8 @@
 """From lessons to a candidate model that was judged.
 
 The earlier mail is learned, the latest is held out for the gate; then everything is learned for
-the model that is kept. The calibration is fitted on the earlier mail, each third of it scored by
-a model of the other two: one block of time alone is too much of a kind. Campaigns count once a day
+the model that is kept. The calibration is fitted on the earlier mail, each half of it scored by a
+model of the other: one block of time alone is too much of a kind. Campaigns count once a day
 and never stand on both sides of a cut.
 """
 
@@ -23,6 +23,8 @@ from training.cli_model import GATE
 from training.cli_train_gate import MIN_HELD_OUT, GateResult, judge
 from training.dedup import campaigns
 from training.gate_voices import (
+    OWN_SET,
+    SHIPPED_SET,
     VoiceFinding,
     Voices,
     examine,
@@ -37,8 +39,7 @@ from training.train import Example, canonical_order
 
 _SEED = 1
 _HELD_OUT_SHARES = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
-_FOLDS = 3
-_FOLDS_OF_VOICES = 2  # for each person two models are calibrated: cheaper
+_FOLDS = 2
 _CALLED_SPAM = 0.5
 _TOO_NEW = N_("too little ham or spam came after what the serving model learned")
 LEARNED_UNTIL = "learned_until"
@@ -61,8 +62,8 @@ class Suspect:
 class Candidate:
     """A model ready to be published, and what the gate says about it.
 
-    ``fixed_set`` is how many messages were kept apart for good; ``voices`` is what the labels of
-    single people do.
+    ``fixed_set`` is how many messages of this site were kept apart for good, ``shipped_set`` how
+    many came with the baseline; ``voices`` is what the labels of single people do.
     """
 
     bundle: Bundle
@@ -70,6 +71,7 @@ class Candidate:
     learned: int
     held_out: int
     fixed_set: int
+    shipped_set: int
     voices: tuple[VoiceFinding, ...]
     suspects: tuple[Suspect, ...] = ()
 
@@ -110,20 +112,18 @@ class Trainer:
         stored = (example.stored for example in self._examples(positions))
         return np.array([learner.log_odds(Features.from_bytes(one)) for one in stored])
 
-    def left_out(self, positions: IntArray, folds: int) -> FloatArray:
+    def left_out(self, positions: IntArray) -> FloatArray:
         """Score each fold of these positions by a model of the others, campaigns kept whole."""
-        fold_of = self.groups[positions] % folds
+        fold_of = self.groups[positions] % _FOLDS
         log_odds = np.zeros(len(positions))
-        for fold in range(folds):
+        for fold in range(_FOLDS):
             learner = self.fitted(positions[fold_of != fold])
             log_odds[fold_of == fold] = self.log_odds(learner, positions[fold_of == fold])
         return log_odds
 
     def calibrated(self, learned: IntArray, tested: IntArray) -> FloatArray:
         """Learn and calibrate on the first positions, score the second."""
-        found = fit_cautious_calibration(
-            self.left_out(learned, _FOLDS_OF_VOICES), self.labels[learned]
-        )
+        found = fit_cautious_calibration(self.left_out(learned), self.labels[learned])
         log_odds = self.log_odds(self.fitted(learned), tested)
         return np.asarray(found.slope * log_odds + found.offset, np.float64)
 
@@ -136,10 +136,13 @@ def train_candidate(
     live: Bundle | None,
     start: Bundle | None,
     *,
+    shipped: Sequence[Example] = (),
     on_step: Callable[[], None] = lambda: None,
     say: Translator = str,
 ) -> Candidate:
     """Train, calibrate, judge. ``start`` is the model to begin with, None for nothing.
+
+    ``shipped`` is the fixed set that lies beside the baseline; this site's own comes on top.
 
     Raises NothingToMeasure or ValueError when ham or spam is missing in a part.
     """
@@ -162,7 +165,8 @@ def train_candidate(
         raise ValueError("; ".join([say(str(error)), *reasons])) from error
     final = trainer.fitted(np.arange(len(site)))
     if live is not None:
-        reasons += _fixed_set_reasons(final, calibration, live, fixed_set, say)
+        for examples, sentence in ((fixed_set.examples, OWN_SET), (shipped, SHIPPED_SET)):
+            reasons += _fixed_set_reasons(final, calibration, live, examples, say(sentence), say)
     gate = replace(gate, reasons=(*gate.reasons, *reasons))
     return Candidate(
         bundle=final.publishable(_manifest(calibration, gate, parts.latest)),
@@ -170,6 +174,7 @@ def train_candidate(
         learned=len(parts.learned),
         held_out=len(parts.test),
         fixed_set=len(fixed_set),
+        shipped_set=len(shipped),
         voices=tuple(found),
         suspects=suspects,
     )
@@ -183,7 +188,7 @@ def _judged(
     labels = trainer.labels
     if not 0 < labels[parts.test].sum() < len(parts.test):
         raise ValueError(_TOO_NEW)
-    left_out = trainer.left_out(parts.learned, _FOLDS)
+    left_out = trainer.left_out(parts.learned)
     calibration = fit_cautious_calibration(left_out, labels[parts.learned])
     learner = trainer.fitted(parts.learned)
     tested = trainer.lessons.chosen(parts.test)
@@ -191,7 +196,7 @@ def _judged(
     gate = judge(
         labels[parts.test],
         probability,
-        None if live is None else _served(live, tested),
+        None if live is None else _served(live, tested.examples),
         say,
         threshold=_CALLED_SPAM,
     )
@@ -232,14 +237,16 @@ def _fixed_set_reasons(
     final: OnlineFilter,
     calibration: Calibration,
     live: Bundle,
-    fixed_set: Lessons,
+    fixed_set: Sequence[Example],
+    sentence: str,
     say: Translator,
 ) -> list[str]:
-    stored = [Features.from_bytes(example.stored) for example in fixed_set.examples]
+    stored = [Features.from_bytes(example.stored) for example in fixed_set]
     return fixed_set_sentences(
-        fixed_set.labels(),
+        np.array([example.is_spam for example in fixed_set], np.bool_),
         _probabilities(np.array([final.log_odds(one) for one in stored]), calibration),
         _served(live, fixed_set),
+        sentence,
         say,
         threshold=_CALLED_SPAM,
     )
@@ -249,8 +256,8 @@ def _probabilities(log_odds: FloatArray, calibration: Calibration) -> FloatArray
     return np.array([calibration.probability(float(one)) for one in log_odds])
 
 
-def _served(live: Bundle, lessons: Lessons) -> FloatArray:
-    stored = (example.stored for example in lessons.examples)
+def _served(live: Bundle, examples: Sequence[Example]) -> FloatArray:
+    stored = (example.stored for example in examples)
     return np.array([live.score_features(Features.from_bytes(one)).probability for one in stored])
 
 

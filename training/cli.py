@@ -62,7 +62,9 @@ def commands() -> list[click.Command]:
     help="Write a page with plots and the worst mistakes.",
 )
 @click.option(
-    "--lang", type=click.Choice(["de", "en"]), help="Language of the report.  [default: en]"
+    "--lang",
+    type=click.Choice(["de", "en"]),
+    help="Language of output and report.  [default: yours]",
 )
 @click.option(
     "--progress/--no-progress",
@@ -85,6 +87,7 @@ def evaluate(  # noqa: PLR0913  # one for each option
 ) -> None:
     """Measure a filter on labelled mail by the TREC spam track's measures."""
     from training.cli_evaluate import EvaluateRequest, run_evaluate  # noqa: PLC0415
+    from training.cli_language import chosen_language  # noqa: PLC0415
 
     request = EvaluateRequest(
         index=index,
@@ -94,7 +97,7 @@ def evaluate(  # noqa: PLR0913  # one for each option
         model=model,
         as_json=as_json,
         report=report,
-        language=lang or str(_from_parent(ctx, "language") or "en"),
+        language=lang or chosen_language(),
         progress=progress,
         pipeline=_from_parent(ctx, "pipeline_scorer"),
     )

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import click
 
+from gateway.locale import Translator
+from gateway.locale.mailboxes import explain_problem
 from gateway.store.ownership import settings_of_service
 from models.mailboxes.message import OnProblem
+from training.archived_lessons import SeenMail
+from training.cli_language import no_index, spoken
 from training.corpus import CorpusMessage, CorpusProblem, read_index, read_messages
 from training.corpus.archive import Archive
 from training.corpus.index import find_index
@@ -21,7 +25,12 @@ def archive_of(config: Path | None) -> Archive:
 
     Raises ConfigError when there is none or it is wrong.
     """
-    return Archive(settings_of_service(config).paths.state / "corpus")
+    return Archive(archive_directory(config))
+
+
+def archive_directory(config: Path | None) -> Path:
+    """Return where the archive lies. Raises as ``archive_of``."""
+    return settings_of_service(config).paths.state / "corpus"
 
 
 def run_import(
@@ -35,17 +44,20 @@ def run_import(
 ) -> None:
     """Import and say what came of it; exits 1 when not one message was found."""
     problems: list[CorpusProblem] = []
+    _ = spoken(settings_of_service(config))
 
     def note(problem: CorpusProblem) -> None:
         problems.append(problem)
-        click.echo(str(problem), err=True)
+        click.echo(explain_problem(problem, _), err=True)
 
-    stream = _labelled(path, label, index, note)
+    stream = _labelled(path, label, index, note, _)
     archive = archive_of(config)
     try:
-        added = archive.add(stream, who=who or getpass.getuser(), reason="import")
+        watched = SeenMail(archive_directory(config)).watch(stream)
+        added = archive.add(watched, who=who or getpass.getuser(), reason="import")
     except OSError as error:
-        raise click.ClickException(f"the archive cannot be written: {error}") from error
+        text = _("the archive cannot be written: {error}")
+        raise click.ClickException(text.format(error=error)) from error
     total = added.new + added.changed + added.known
     counts = {
         "new": added.new,
@@ -56,23 +68,23 @@ def run_import(
     if as_json:
         click.echo(json.dumps(counts))
     else:
-        click.echo(
-            f"{added.new} new, {added.changed} with a changed label, {added.known} known "
-            f"already, {len(problems)} skipped"
+        text = _(
+            "{new} new, {changed} with a changed label, {known} known already, {skipped} skipped"
         )
+        click.echo(text.format(**counts))
     if not total:
         click.get_current_context().exit(1)
 
 
 def _labelled(
-    path: Path | None, label: str | None, index: Path | None, note: OnProblem
+    path: Path | None, label: str | None, index: Path | None, note: OnProblem, _: Translator
 ) -> Iterator[tuple[CorpusMessage, bool]]:
     if path is not None and label is not None and index is None:
         is_spam = label == "spam"
         return ((message, is_spam) for message in read_messages(path, on_problem=note))
     if index is None or path is not None or label is not None:
-        raise click.UsageError("give either PATH with --label, or --index FILE alone")
+        raise click.UsageError(_("give either PATH with --label, or --index FILE alone"))
     try:
         return read_index(find_index(index), on_problem=note)
     except FileNotFoundError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(no_index(index, _)) from error

@@ -21,13 +21,16 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from gateway.locale import Translator, translator
+from gateway.locale.mailboxes import explain_problem
 from models.mailboxes.message import CorpusProblem
+from training.cli_language import no_index
 from training.corpus.index import find_index
 from training.evaluate import Corpus, Evaluation, FilterUnderTest, evaluate
 from training.evaluate_filters import UnusableFilterError, open_filter
 from training.measures import MEASURE_NAMES, NothingToMeasure
 from training.protocols import EvaluationProtocol, ProtocolKind
-from training.report_texts import ENGLISH
+from training.report_texts import LANGUAGES
 
 _STEPS_PER_UPDATE = 25
 
@@ -50,48 +53,53 @@ class EvaluateRequest:
 
 def run_evaluate(request: EvaluateRequest) -> None:
     """Run and print; raises click's errors (exit code 2 for bad usage, 1 for a failure)."""
-    protocol = _protocol(request.protocol)
-    corpus = Corpus(index=_index(request.index), limit=request.limit, on_problem=_complain)
+    _ = translator(request.language)
+    protocol = _protocol(request.protocol, _)
+
+    def complain(problem: CorpusProblem) -> None:
+        click.echo(explain_problem(problem, _), err=True)
+
+    corpus = Corpus(index=_index(request.index, _), limit=request.limit, on_problem=complain)
     try:
         learning = protocol.kind is not ProtocolKind.BATCH
-        tested = open_filter(request.scorer, request.model, request.pipeline, learning=learning)
-        _refuse_learning_without(tested, protocol)
+        tested = open_filter(request.scorer, request.model, request.pipeline, _, learning=learning)
+        _refuse_learning_without(tested, protocol, _)
         evaluation = _evaluated(corpus, tested, protocol, request)
     except UnusableFilterError as error:
         raise click.ClickException(str(error)) from error
     except NothingToMeasure as error:
-        raise click.ClickException(f"{corpus.index}: {error}") from error
+        raise click.ClickException(f"{corpus.index}: {_(str(error))}") from error
     if request.as_json:
         click.echo(json.dumps(evaluation.as_json()))
     else:
-        _print(evaluation)
+        _print(evaluation, request.language)
     if request.report is not None:
         _write_report(request.report, evaluation, request.language)
 
 
-def _protocol(text: str) -> EvaluationProtocol:
+def _protocol(text: str, _: Translator) -> EvaluationProtocol:
     try:
         return EvaluationProtocol.parse(text)
     except ValueError as error:
-        raise click.UsageError(f"--protocol: {error}") from error
+        why = _("'{text}' is none of batch, online, delayed:N (N a number of messages)")
+        raise click.UsageError(f"--protocol: {why.format(text=text)}") from error
 
 
-def _index(given: Path | None) -> Path:
+def _index(given: Path | None, _: Translator) -> Path:
     if given is None:
-        raise click.UsageError("--index FILE says which mail to measure on")
+        raise click.UsageError(_("--index FILE says which mail to measure on"))
     try:
         return find_index(given)
     except FileNotFoundError as error:
-        raise click.UsageError(f"--index: {error}") from error
+        raise click.UsageError(f"--index: {no_index(given, _)}") from error
 
 
-def _refuse_learning_without(tested: FilterUnderTest, protocol: EvaluationProtocol) -> None:
+def _refuse_learning_without(
+    tested: FilterUnderTest, protocol: EvaluationProtocol, _: Translator
+) -> None:
     if tested.learn is None and protocol.kind is not ProtocolKind.BATCH:
-        raise click.UsageError(f"the {tested.name} cannot learn here: use --protocol batch")
-
-
-def _complain(problem: CorpusProblem) -> None:
-    click.echo(str(problem), err=True)
+        text = _("the {name} cannot learn here: use --protocol batch")
+        raise click.UsageError(text.format(name=tested.name))
 
 
 def _evaluated(
@@ -103,12 +111,14 @@ def _evaluated(
     two_passes = protocol.kind is ProtocolKind.BATCH and tested.knows_nothing
     wanted = sys.stderr.isatty() if request.progress is None else request.progress
     total = corpus.lines() * (2 if two_passes else 1) if wanted else None
-    with progress_display(total, wanted=wanted) as step:
-        return evaluate(corpus, tested, protocol, on_step=step)
+    with progress_display(total, wanted=wanted, _=translator(request.language)) as step:
+        return evaluate(corpus, tested, protocol, on_step=step, say=translator(request.language))
 
 
 @contextmanager
-def progress_display(total: int | None, *, wanted: bool | None) -> Iterator[Callable[[], None]]:
+def progress_display(
+    total: int | None, *, wanted: bool | None, _: Translator
+) -> Iterator[Callable[[], None]]:
     """Show messages done and the time left on standard error; give what to call for each.
 
     ``total`` is None where it is not known; ``wanted`` None means: on a terminal.
@@ -121,11 +131,11 @@ def progress_display(total: int | None, *, wanted: bool | None) -> Iterator[Call
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("left"),
+        TextColumn(_("left")),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as display:
-        task = display.add_task("messages", total=total)
+        task = display.add_task(_("messages"), total=total)
         done = 0
 
         def step() -> None:
@@ -139,40 +149,50 @@ def progress_display(total: int | None, *, wanted: bool | None) -> Iterator[Call
 
 
 def _write_report(path: Path, evaluation: Evaluation, language: str) -> None:
+    _ = translator(language)
     if not evaluation.measures.complete():
-        raise click.ClickException("a report needs mail of both kinds, ham and spam")
+        raise click.ClickException(_("a report needs mail of both kinds, ham and spam"))
     # Matplotlib takes a second to import and writes a cache: only a report needs it.
     from training.report import html_report  # noqa: PLC0415
 
     try:
         path.write_text(html_report(evaluation, language=language), encoding="utf-8")
     except OSError as error:
-        raise click.ClickException(f"the report cannot be written: {error}") from error
+        text = _("the report cannot be written: {error}")
+        raise click.ClickException(text.format(error=error)) from error
 
 
-def _print(evaluation: Evaluation) -> None:
-    run = evaluation.run
-    table = Table(title=f"{evaluation.filter_name}, {evaluation.protocol}", title_justify="left")
-    table.add_column("Measure")
+def _print(evaluation: Evaluation, language: str) -> None:
+    _, texts, run = translator(language), LANGUAGES[language], evaluation.run
+    title = f"{evaluation.filter_name}, {evaluation.protocol}"
+    table = Table(title=title, title_justify="left")
+    table.add_column(texts["measure"])
     table.add_column("%", justify="right")
-    table.add_column("95% interval", justify="right")
+    table.add_column(texts["interval"], justify="right")
     values = evaluation.measures.as_dict()
     for name in MEASURE_NAMES:
         if (interval := evaluation.intervals.get(name)) is None:
-            table.add_row(ENGLISH[name], "", "needs both kinds")
+            table.add_row(texts[name], "", _("needs both kinds"))
             continue
-        table.add_row(
-            ENGLISH[name], f"{values[name]:.3f}", f"{interval.low:.3f} to {interval.high:.3f}"
+        between = _("{low} to {high}").format(
+            low=f"{interval.low:.3f}", high=f"{interval.high:.3f}"
         )
+        table.add_row(texts[name], f"{values[name]:.3f}", between)
     console = Console()
     console.print(table)
     ham = int((~run.is_spam).sum())
-    console.print(
-        f"{len(run.scores)} messages ({ham} ham, {len(run.scores) - ham} spam), "
-        f"{run.learned} learned, {evaluation.skipped} skipped; {run.seconds:.1f} s, "
-        f"{len(run.scores) / max(run.seconds, 1e-9):.0f} messages a second",
-        highlight=False,
-        soft_wrap=True,
+    summary = _(
+        "{messages} messages ({ham} ham, {spam} spam), {learned} learned, {skipped} skipped; "
+        "{seconds} s, {rate} messages a second"
+    ).format(
+        messages=len(run.scores),
+        ham=ham,
+        spam=len(run.scores) - ham,
+        learned=run.learned,
+        skipped=evaluation.skipped,
+        seconds=f"{run.seconds:.1f}",
+        rate=f"{len(run.scores) / max(run.seconds, 1e-9):.0f}",
     )
+    console.print(summary, highlight=False, soft_wrap=True)
     if evaluation.note:
         console.print(evaluation.note, highlight=False)

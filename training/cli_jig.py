@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from training.cli_language import spoken
 from training.evaluate_filters import UnusableFilterError, open_filter
 from training.jig import Jig
 
@@ -13,7 +14,7 @@ from training.jig import Jig
 def run_jig(*, scorer: str, model: str | None, pipeline: object) -> None:
     """Serve a judge on standard input and output until it says ``finalize``."""
     try:
-        tested = open_filter(scorer, model, pipeline, learning=True)
+        tested = open_filter(scorer, model, pipeline, spoken(), learning=True)
     except UnusableFilterError as error:
         raise click.ClickException(str(error)) from error
     Jig(

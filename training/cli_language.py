@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import click
 
@@ -26,3 +27,10 @@ def chosen_language(settings: Settings | None = None) -> str:
         if code in LANGUAGES:
             return code
     return settings.node.language if settings else "en"
+
+
+def no_index(given: Path, _: Translator) -> str:
+    """Return why ``find_index`` found none."""
+    if given.is_dir():
+        return _("{path}: there is no file named 'index' in this folder").format(path=given)
+    return _("{path}: there is no such file").format(path=given)

@@ -12,9 +12,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from gateway.locale import Translator
+from gateway.locale.bundles import explain_bundle_error
 from gateway.store.ownership import settings_of_service
 from models.bundle import Bundle, BundleError
 from models.registry import Registry, expand_baseline
+from training.cli_language import spoken
 from training.cli_model_history import History, Promotion
 
 GATE = "gate_passed"
@@ -34,6 +37,7 @@ def models_directory(config: Path | None) -> Path:
 
 def run_list(*, config: Path | None, as_json: bool) -> None:
     """Print a line for each model, the newest first, broken ones too."""
+    _ = _spoken(config)
     registry = Registry(_directory(config))
     rows = [_row(registry, name) for name in registry.names()]
     rows.sort(key=lambda row: str(row["created_at"]), reverse=True)
@@ -41,22 +45,23 @@ def run_list(*, config: Path | None, as_json: bool) -> None:
         for row in rows:
             click.echo(json.dumps(row))
         return
+    gates: dict[object, str] = {None: "", True: _("passed"), False: _("failed")}
     table = Table(box=None)
-    table.add_column("model", no_wrap=True, min_width=24)
-    table.add_column("serves")
-    table.add_column("made", no_wrap=True, min_width=10, max_width=10)
+    table.add_column(_("model"), no_wrap=True, min_width=24)
+    table.add_column(_("serves"))
+    table.add_column(_("made"), no_wrap=True, min_width=10, max_width=10)
     for heading in ("ham", "spam"):
         table.add_column(heading, justify="right")
-    for heading in ("gate", "problem"):
+    for heading in (_("gate"), _("problem")):
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(
             str(row["model"]),
-            "yes" if row["serves"] else "",
+            _("yes") if row["serves"] else "",
             str(row["created_at"])[:10],
             _number(row["ham_messages"]),
             _number(row["spam_messages"]),
-            "" if row["gate_passed"] is None else "passed" if row["gate_passed"] else "failed",
+            gates[row["gate_passed"]],
             str(row["problem"] or ""),
         )
     Console().print(table)
@@ -64,7 +69,7 @@ def run_list(*, config: Path | None, as_json: bool) -> None:
 
 def run_show(name: str | None, *, config: Path | None, as_json: bool) -> None:
     """Print what a model is made of."""
-    bundle = _loaded(Registry(_directory(config)), name)
+    bundle = _loaded(Registry(_directory(config)), name, _spoken(config))
     shown = {"model": bundle.model_id, **asdict(bundle.manifest)}
     if as_json:
         click.echo(json.dumps(shown, default=dict))
@@ -80,6 +85,7 @@ def run_show(name: str | None, *, config: Path | None, as_json: bool) -> None:
 
 def run_verify(name: str | None, *, config: Path | None) -> None:
     """Check a model, or all of them, against its digest; exit 1 if one is damaged."""
+    _ = _spoken(config)
     registry = Registry(_directory(config))
     damaged = False
     for one in registry.names() if name is None else (name,):
@@ -87,55 +93,65 @@ def run_verify(name: str | None, *, config: Path | None) -> None:
             registry.load(one)
         except BundleError as error:
             damaged = True
-            click.echo(str(error), err=True)
+            click.echo(explain_bundle_error(error, _), err=True)
         else:
-            click.echo(f"{one}: whole and untouched")
+            click.echo(_("{model}: whole and untouched").format(model=one))
     if damaged:
         click.get_current_context().exit(1)
 
 
 def run_promote(name: str, *, config: Path | None, force: bool) -> None:
     """Make a model serve; one that failed its gate only by force."""
+    _ = _spoken(config)
     directory = _directory(config)
-    bundle = _loaded(Registry(directory), name)
+    bundle = _loaded(Registry(directory), name, _)
     if _gate(bundle) is False and not force:
-        raise click.ClickException(
-            f"{name} did not pass its gate ('model show {name}' tells its measures); "
+        text = _(
+            "{model} did not pass its gate ('model show {model}' tells its measures); "
             "--force promotes it all the same"
         )
+        raise click.ClickException(text.format(model=name))
     why = "promoted by force" if force else "promoted"
-    done = _told(lambda: History(directory).promote(name, who=getpass.getuser(), why=why))
-    click.echo(f"{done.name} serves; before it: {done.previous or 'none'}")
+    done = _told(lambda: History(directory).promote(name, who=getpass.getuser(), why=why), _)
+    before = done.previous or _("none")
+    click.echo(_("{model} serves; before it: {before}").format(model=done.name, before=before))
 
 
 def run_rollback(*, config: Path | None) -> None:
     """Let the model serve again that served before."""
+    _ = _spoken(config)
     directory = _directory(config)
-    done = _told(lambda: History(directory).rollback(who=getpass.getuser()))
-    click.echo(f"{done.name} serves again; {done.previous} is kept")
+    done = _told(lambda: History(directory).rollback(who=getpass.getuser()), _)
+    text = _("{model} serves again; {before} is kept")
+    click.echo(text.format(model=done.name, before=done.previous))
+
+
+def _spoken(config: Path | None) -> Translator:
+    return spoken(settings_of_service(config))
 
 
 def _directory(config: Path | None) -> Path:
     try:
         return models_directory(config)
     except BundleError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(explain_bundle_error(error, _spoken(config))) from error
 
 
-def _loaded(registry: Registry, name: str | None) -> Bundle:
+def _loaded(registry: Registry, name: str | None, _: Translator) -> Bundle:
     try:
         return registry.current() if name is None else registry.load(name)
     except BundleError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(explain_bundle_error(error, _)) from error
 
 
-def _told(change: Callable[[], Promotion]) -> Promotion:
+def _told(change: Callable[[], Promotion], _: Translator) -> Promotion:
     try:
         return change()
     except BundleError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(explain_bundle_error(error, _)) from error
     except OSError as error:
-        raise click.ClickException(f"the models' folder cannot be written: {error}") from error
+        text = _("the models' folder cannot be written: {error}")
+        raise click.ClickException(text.format(error=error)) from error
 
 
 def _number(value: object) -> str:

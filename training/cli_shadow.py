@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.locale import N_, Translator
+from gateway.locale.bundles import explain_bundle_error
 from gateway.settings import Settings
 from gateway.store.ownership import settings_of_service
 from gateway.store.scored import DAY_MS
@@ -36,16 +37,27 @@ def run_shadow(name: str, *, config: Path | None) -> None:
     _ = spoken(settings)
     try:
         registry = Registry(models_directory(config))
+        if name == _served_by(registry):
+            text = _("{model} serves already: there is nothing to compare it with")
+            raise click.ClickException(text.format(model=name))
         registry.set_shadow(None if name == "none" else name)
     except BundleError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(explain_bundle_error(error, _)) from error
     except OSError as error:
-        raise click.ClickException(f"the models' folder cannot be written: {error}") from error
+        text = _("the models' folder cannot be written: {error}")
+        raise click.ClickException(text.format(error=error)) from error
     if name == "none":
         click.echo(_("No model is watched any more."))
     else:
         click.echo(_("{model} now scores beside the serving model.").format(model=name))
         click.echo(_("It decides nothing. Later: schwamm model compare"))
+
+
+def _served_by(registry: Registry) -> str:
+    try:
+        return registry.pointed()
+    except BundleError:
+        return ""
 
 
 def run_compare(name: str | None, *, days: int, config: Path | None, as_json: bool) -> None:

@@ -14,13 +14,17 @@ from pathlib import Path
 import click
 
 from gateway.locale import Translator
+from gateway.locale.bundles import explain_bundle_error
+from gateway.locale.mailboxes import explain_problem
 from gateway.settings import Settings
 from gateway.store.ownership import settings_of_service
 from models.bundle import Bundle, BundleError
 from models.mailboxes.message import OnProblem
 from models.registry import Registry, baseline_directory
+from training import fixed_set
+from training.archived_lessons import gather_archived
 from training.candidate import train_candidate
-from training.cli_corpus import archive_of
+from training.cli_corpus import archive_directory, archive_of
 from training.cli_evaluate import progress_display
 from training.cli_language import spoken
 from training.cli_model import models_directory
@@ -59,7 +63,7 @@ def run_train(request: TrainRequest) -> None:
 
     def note(problem: CorpusProblem) -> None:
         problems.append(problem)
-        click.echo(str(problem), err=True)
+        click.echo(explain_problem(problem, _), err=True)
 
     settings = settings_of_service(request.config)
     _ = spoken(settings)
@@ -69,13 +73,14 @@ def run_train(request: TrainRequest) -> None:
     try:
         directory = models_directory(request.config)
         start = None if request.from_nothing else Bundle.load(baseline_directory())
-    except BundleError as error:
-        raise click.ClickException(str(error)) from error
+        shipped = fixed_set.load(baseline_directory())
+    except (BundleError, ValueError) as error:
+        raise click.ClickException(explain_bundle_error(error, _)) from error
     live = _live(directory, _)
-    with progress_display(None, wanted=request.progress) as step:
+    with progress_display(None, wanted=request.progress, _=_) as step:
         lessons, labels = _lessons(request, settings, note, step)
         try:
-            candidate = train_candidate(lessons, live, start, on_step=step, say=_)
+            candidate = train_candidate(lessons, live, start, shipped=shipped, on_step=step, say=_)
         except ValueError as error:  # also NothingToMeasure
             why = _("no model can be made of this mail: {why}").format(why=_(str(error)))
             raise click.ClickException(why) from error
@@ -94,9 +99,10 @@ def _lessons(
     """The mail to learn; with ``--corpus`` or ``--merge`` that alone."""
     if request.merge:
         return _merged(request), None
-    lessons = gather(_mail(request.corpus, request.config, note), on_step=step)
     if request.corpus:
-        return lessons, None
+        return gather(_mail(request.corpus, note), on_step=step), None
+    archive, directory = archive_of(request.config), archive_directory(request.config)
+    lessons = gather_archived(archive, directory, on_problem=note, on_step=step)
     with site_index(settings) as index:
         book = index.labels.book()
     limit = settings.training.labels_per_person_and_day
@@ -124,7 +130,7 @@ def _merged(request: TrainRequest) -> Lessons:
 def _write_counts(
     path: Path, request: TrainRequest, settings: Settings, note: OnProblem, _: Translator
 ) -> None:
-    with progress_display(None, wanted=request.progress) as step:
+    with progress_display(None, wanted=request.progress, _=_) as step:
         lessons, labels = _lessons(request, settings, note, step)
     try:
         slabs = write_count_file(path, lessons)
@@ -156,12 +162,8 @@ def _write_counts(
     )
 
 
-def _mail(
-    corpus: Sequence[Path], config: Path | None, note: OnProblem
-) -> Iterable[tuple[CorpusMessage, bool]]:
-    """The labelled archive, or instead of it the index files that were named."""
-    if not corpus:
-        return archive_of(config).stream(on_problem=note)
+def _mail(corpus: Sequence[Path], note: OnProblem) -> Iterable[tuple[CorpusMessage, bool]]:
+    """The mail of the index files that were named."""
     try:
         indexes = [find_index(one) for one in corpus]
     except FileNotFoundError as error:
@@ -174,5 +176,5 @@ def _live(directory: Path, _: Translator) -> Bundle | None:
         return Registry(directory).current()
     except BundleError as error:
         text = _("the model that serves cannot be compared with: {error}")
-        click.echo(text.format(error=error), err=True)
+        click.echo(text.format(error=explain_bundle_error(error, _)), err=True)
         return None

@@ -43,11 +43,14 @@ def tell_labels(report: LabelReport, _: Translator) -> None:
 
 
 def tell_voices(candidate: Candidate, _: Translator) -> None:
-    """Print whose labels were examined, and how large the fixed set is."""
+    """Print whose labels were examined, and how large the fixed sets are."""
     if candidate.fixed_set:
         click.echo(
             _("  fixed set, never learned: {number} messages").format(number=candidate.fixed_set)
         )
+    if candidate.shipped_set:
+        number = candidate.shipped_set
+        click.echo(_("  shipped set of public mail, never learned: {number}").format(number=number))
     for one in candidate.voices:
         if one.worse or not one.judged_on:
             continue  # it stands among the reasons, or could not be examined

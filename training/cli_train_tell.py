@@ -28,6 +28,7 @@ def as_json(
         "learned": candidate.learned,
         "held_out": candidate.held_out,
         "fixed_set": candidate.fixed_set,
+        "shipped_set": candidate.shipped_set,
         "labels": None if labels is None else labels.as_json(),
         "voices": [
             {"person": one.person, "labels": one.labels, "worse": sorted(one.worse)}
@@ -61,7 +62,7 @@ def tell(name: str, candidate: Candidate, labels: LabelReport | None, settings: 
     texts = LANGUAGES[chosen_language(settings)]
     live = {} if gate.live is None else gate.live.as_dict()
     for key, value in gate.candidate.as_dict().items():
-        line = f"  {texts[key]:30} {value:8.3f}%"
+        line = f"  {texts[key]:32} {value:8.3f}%"
         if key in live:
             line += "   " + _("serving model {value}").format(value=f"{live[key]:.3f}")
         click.echo(line)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gateway.locale import Translator
 from models.mailboxes.message import OnProblem
 from training.corpus import CorpusMessage, CorpusProblem, read_index, read_index_entries
 from training.dedup import Fingerprint, campaigns, fingerprint
@@ -119,6 +120,7 @@ def evaluate(
     *,
     on_step: Step = lambda: None,
     resamples: int = 1000,
+    say: Translator = str,
 ) -> Evaluation:
     """Run the protocol over the corpus and measure.
 
@@ -130,7 +132,7 @@ def evaluate(
     note = ""
     stream: LabelledStream = corpus.stream()
     if protocol.kind is ProtocolKind.BATCH and tested.knows_nothing and tested.learn is not None:
-        note, stream = _trained_on_earlier_half(corpus, tested.learn, on_step)
+        note, stream = _trained_on_earlier_half(corpus, tested.learn, on_step, say)
     run = run_stream(
         stream,
         tested.scorer,
@@ -162,7 +164,7 @@ def _measured(run: Run, resamples: int) -> tuple[Measures, dict[str, Interval]]:
 
 
 def _trained_on_earlier_half(
-    corpus: Corpus, learn: Learn, on_step: Step
+    corpus: Corpus, learn: Learn, on_step: Step, _: Translator
 ) -> tuple[str, LabelledStream]:
     times: list[float | None] = []
     prints: list[Fingerprint] = []
@@ -178,10 +180,10 @@ def _trained_on_earlier_half(
     for message, is_spam in _at(corpus, frozenset(lessons.tolist())):
         learn(message.raw, is_spam)
         on_step()
-    note = (
-        f"trained on {len(lessons)} of the earlier {len(split.train)} messages (each campaign "
-        f"once a day), tested on {len(split.test)} later ones of other campaigns"
-    )
+    note = _(
+        "trained on {lessons} of the earlier {earlier} messages (each campaign once a day), "
+        "tested on {later} later ones of other campaigns"
+    ).format(lessons=len(lessons), earlier=len(split.train), later=len(split.test))
     return note, _at(corpus, frozenset(split.test.tolist()))
 
 

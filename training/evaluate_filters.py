@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
+from gateway.locale import Translator
+from gateway.locale.bundles import explain_bundle_error
 from models.bundle import Bundle, BundleError
 from models.message import scan
 from models.registry import baseline_directory
@@ -40,7 +42,7 @@ class _Published:
 
 
 def open_filter(
-    scorer: str, model: str | None, pipeline: object, *, learning: bool
+    scorer: str, model: str | None, pipeline: object, _: Translator, *, learning: bool
 ) -> FilterUnderTest:
     """Open the filter that the command line's options name.
 
@@ -50,8 +52,8 @@ def open_filter(
     a sentence for a person.
     """
     if scorer == "pipeline":
-        return _pipeline_filter(model, pipeline, learning=learning)
-    bundle = _bundle(model)
+        return _pipeline_filter(model, pipeline, _, learning=learning)
+    bundle = _bundle(model, _)
     if bundle is None or learning:
         return _learner(bundle)
     published = _Published(bundle)
@@ -60,13 +62,15 @@ def open_filter(
     )
 
 
-def _bundle(model: str | None) -> Bundle | None:
+def _bundle(model: str | None, _: Translator) -> Bundle | None:
     if model == NO_MODEL:
         return None
     try:
         return Bundle.load(baseline_directory() if model is None else Path(model))
     except BundleError as error:
-        raise UnusableFilterError(f"model: {error}") from error
+        raise UnusableFilterError(
+            _("model: {error}").format(error=explain_bundle_error(error, _))
+        ) from error
 
 
 def _learner(bundle: Bundle | None) -> FilterUnderTest:
@@ -81,16 +85,18 @@ def _learner(bundle: Bundle | None) -> FilterUnderTest:
     )
 
 
-def _pipeline_filter(model: str | None, pipeline: object, *, learning: bool) -> FilterUnderTest:
+def _pipeline_filter(
+    model: str | None, pipeline: object, _: Translator, *, learning: bool
+) -> FilterUnderTest:
     if not callable(pipeline):
         raise UnusableFilterError(
-            "the pipeline scorer belongs to the gateway's own command: use 'schwamm' for it"
+            _("the pipeline scorer belongs to the gateway's own command: use 'schwamm' for it")
         )
     factory = cast("PipelineFactory", pipeline)
     if not learning and model is None:
         served = PipelineFilter(factory, None)
         return FilterUnderTest(name="pipeline", scorer=served, threshold=SPAM_POINTS)
-    bundle = _bundle(model)
+    bundle = _bundle(model, _)
     if bundle is not None and not learning:
         name = f"pipeline, model {bundle.model_id}"
         published = PipelineFilter(factory, bundle)

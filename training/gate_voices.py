@@ -51,7 +51,11 @@ _OF_ALL = N_(
     "administrators labelled or imported; look at them, or leave them out: "
     "schwamm train --without '*'"
 )
-_FIXED = N_("the finished model {what} in the fixed set than the model that serves now")
+OWN_SET = N_("the finished model {what} in the fixed set than the model that serves now")
+SHIPPED_SET = N_(
+    "the finished model {what} in the shipped set of public mail than the model that serves now: "
+    "it has forgotten what others' mail looks like"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +144,8 @@ class _Inquiry:
         crowd = ~self._anchored & self._heard
         if len(set(self._names[crowd])) < 2 or int(crowd.sum()) < MIN_LABELS:
             return None
+        if not self._enough(self._anchored):
+            return None
         return self._asked(EVERYBODY, crowd, self._anchored)
 
     def _enough(self, judges: BoolArray) -> bool:
@@ -204,16 +210,17 @@ def fixed_set_sentences(
     is_spam: BoolArray,
     candidate: FloatArray,
     live: FloatArray,
+    sentence: str,
     _: Translator,
     *,
     threshold: float,
     resamples: int = 1000,
 ) -> list[str]:
-    """Return why the fixed set speaks against the finished model; probabilities of both."""
+    """Return why a fixed set speaks against the finished model; probabilities of both."""
     if not _judges(is_spam):
         return []
     worse = _surely_worse(is_spam, candidate, live, threshold, resamples)
-    return [_(_FIXED).format(what=_what(worse, _))] if worse else []
+    return [sentence.format(what=_what(worse, _))] if worse else []
 
 
 def _judges(is_spam: BoolArray) -> bool:

@@ -1,7 +1,8 @@
 """The line protocol by which an outside judge drives a filter over standard input.
 
 Verbs and answers follow the TREC Spam Filter Evaluation Toolkit (Lynam and Cormack 2005):
-``initialize``, ``classify PATH``, ``train ham PATH``, ``train spam PATH``, ``finalize``.
+``initialize``, ``classify PATH``, ``train ham PATH``, ``train spam PATH``, ``finalize``;
+``judge`` is another word for ``train``.
 Only ``classify`` answers, with exactly one line ``class=spam score=0.98``; a judge may wait for
 it. As the track recorded a crashed filter, a message that cannot be read is answered
 ``class=ham score=0``, and the reason goes to the error stream.
@@ -60,7 +61,7 @@ class Jig:
                 return False
             case "classify":
                 self._answer(self._classify(rest.strip()))
-            case "train":
+            case "train" | "judge":
                 self._train(rest.strip())
             case _:
                 self._complain(f"unknown command '{_shown(command)}'")

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gateway.locale import N_
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -74,7 +76,7 @@ def measure_one_kind(is_spam: BoolArray, scores: FloatArray, *, threshold: float
     Raises NothingToMeasure without any mail.
     """
     if not len(scores):
-        raise NothingToMeasure("there is no mail to measure on")
+        raise NothingToMeasure(N_("there is no mail to measure on"))
     unknown = float("nan")
     called_spam = 100.0 * float((scores >= threshold).mean())
     all_spam = bool(is_spam[0])
@@ -100,7 +102,7 @@ class RankedScores:
             raise ValueError("a score is not a number")
         ham, spam = scores[~is_spam], scores[is_spam]
         if not len(ham) or not len(spam):
-            raise NothingToMeasure("the measures need at least one ham and one spam")
+            raise NothingToMeasure(N_("the measures need at least one ham and one spam"))
         self.ham, self.spam = len(ham), len(spam)
         self._ham_called_spam: BoolArray = ham >= threshold
         self._spam_called_ham: BoolArray = spam < threshold

@@ -132,13 +132,14 @@ def _mistake(mistake: Mistake, words: Mapping[str, str]) -> str:
     sender = _shown(" ".join(part for part in (mail.from_name, mail.from_address) if part))
     chips = "".join(
         f'<span class="{"for" if weight > 0 else "against"}">{escape(_shown(word, 40))}'
-        f"<b>{weight:+.2f}</b></span>"
+        f"<b>{_with_sign(f'{weight:+.2f}', words)}</b></span>"
         for word, weight in mistake.words[:_MAX_WORDS]
     )
+    score = _with_sign(f"{mistake.score:.6g}", words)
     chips = chips or f'<span class="quiet">{escape(words["no_words"])}</span>'
     return (
         f"<li><p class=subject>{escape(subject)}</p>"
-        f'<p class="quiet">{escape(sender)}<br>{escape(words["score"])} {mistake.score:.6g} · '
+        f'<p class="quiet">{escape(sender)}<br>{escape(words["score"])} {score} · '
         f"{escape(words['position'])} {_count(mistake.position)} · "
         f"{escape(_shown(mistake.source))}</p><p class=words>{chips}</p></li>"
     )
@@ -158,7 +159,11 @@ def _shown(text: str, length: int = _MAX_SHOWN_CHARS) -> str:
 
 
 def _decimal(value: float, words: Mapping[str, str]) -> str:
-    return f"{value:.3f}".replace(".", words["decimal_sign"])
+    return _with_sign(f"{value:.3f}", words)
+
+
+def _with_sign(number: str, words: Mapping[str, str]) -> str:
+    return number.replace(".", words["decimal_sign"])
 
 
 def _count(number: int) -> str:

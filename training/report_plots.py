@@ -57,7 +57,7 @@ def roc_plot(run: Run, words: Words) -> str:
             xytext=(8, 6),
             color=HAM_COLOUR,
         )
-        logistic_axes(axes)
+        logistic_axes(axes, words["decimal_sign"])
         axes.set_xlabel(words["ham_called_spam"])
         axes.set_ylabel(words["spam_missed"])
         return svg(figure, "roc")
@@ -85,7 +85,7 @@ def learning_plot(run: Run, words: Words) -> str:
                 label=words[name],
             )
         axes.set_yscale("symlog", linthresh=0.1)
-        percent_ticks(axes, [0, 0.1, 1, 10, 100])
+        percent_ticks(axes, [0, 0.1, 1, 10, 100], words["decimal_sign"])
         axes.set_ylim(0, 110)
         axes.set_xlim(0, len(wrong))
         axes.set_xlabel(words["messages_seen"])
@@ -158,7 +158,7 @@ def roca_plot(run: Run, words: Words) -> str:
     with new_figure() as (figure, axes):
         axes.plot(*zip(*found, strict=True), "o-", color=SPAM_COLOUR)
         axes.set_yscale("symlog", linthresh=0.001)
-        percent_ticks(axes, [0, 0.001, 0.01, 0.1, 1, 10, 100])
+        percent_ticks(axes, [0, 0.001, 0.01, 0.1, 1, 10, 100], words["decimal_sign"])
         axes.set_ylim(0, max([0.1, *(2.0 * value for _, value in found)]))
         axes.set_xlim(0, len(run.scores))
         axes.set_xlabel(words["messages_seen"])
@@ -195,23 +195,27 @@ def draw_roc(axes: Axes, is_spam: BoolArray, scores: FloatArray, *, colour: str,
     axes.plot(*logits, color=colour, drawstyle="steps-post", label=name)
 
 
-def logistic_axes(axes: Axes) -> None:
+def logistic_axes(axes: Axes, decimal_sign: str = ".") -> None:
     """Label both axes with percentages on the logistic scale; mark 0.1% of ham."""
     axes.axvline(float(rates_as_logits(np.array(0.001))), color=_QUIET, linestyle=":", linewidth=1)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(FixedLocator([float(v) for v in rates_as_logits(_LOGIT_TICKS)]))
         axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(FuncFormatter(_percent_of_logit))
+        axis.set_major_formatter(
+            FuncFormatter(lambda value, _: _percent_of_logit(value).replace(".", decimal_sign))
+        )
     low, high = (float(rates_as_logits(np.array(rate))) for rate in (_LEAST_RATE, 0.6))
     axes.set_xlim(low - 0.2, high)
     axes.set_ylim(low - 0.2, high)
 
 
-def percent_ticks(axes: Axes, ticks: list[float]) -> None:
+def percent_ticks(axes: Axes, ticks: list[float], decimal_sign: str = ".") -> None:
     """Label the vertical axis with these percentages only."""
     axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:g}%".replace(".", decimal_sign))
+    )
 
 
 def rates_as_logits(rates: FloatArray | tuple[float, ...]) -> FloatArray:
@@ -221,7 +225,7 @@ def rates_as_logits(rates: FloatArray | tuple[float, ...]) -> FloatArray:
     return result
 
 
-def _percent_of_logit(value: float, _position: int | None = None) -> str:
+def _percent_of_logit(value: float) -> str:
     return f"{100.0 / (1.0 + np.exp(-value)):.3g}%"
 
 

@@ -10,7 +10,7 @@ from gateway.cli.domain_test import test_domain
 from gateway.cli.passwords import password_option
 from gateway.cli.state import open_directory, operator
 from gateway.core.recipients import parse_recipient_rules
-from gateway.core.routing import Domain, OnOutage, parse_next_hop
+from gateway.core.routing import LONGEST_QUEUE_H, Domain, OnOutage, parse_next_hop
 from gateway.locale import translator
 from gateway.settings import Settings
 from gateway.store.directory import Customer
@@ -26,6 +26,11 @@ _CHOICES = (
     click.option("--spam-score", type=float),
     click.option("--reject-score", type=float),
     click.option("--retention-days", type=click.IntRange(1, 3650)),
+    click.option(
+        "--queue-hours",
+        type=click.IntRange(0, LONGEST_QUEUE_H),
+        help="How long mail may wait for the next hop; 0: delivery.expire_after_s.",
+    ),
     click.option("--recipients", help="any, list:anna,info, pattern:*.*, callout[:defer]."),
     click.option("--subject-tag", help="Put before the subject of unsure mail; empty: none."),
 )
@@ -129,6 +134,7 @@ def list_domains(settings: Settings, as_json: bool) -> None:
             "retention_days": one.retention_days,
             "subject_tag": one.subject_tag,
             "recipients": str(one.recipients),
+            "queue_hours": one.queue_hours,
         }
         for one in domains
     ]

@@ -23,6 +23,8 @@ from gateway.core.errors import AddressError, ConfigError, GatewayError
 from gateway.core.mail import Envelope, Mail, Session
 from gateway.core.routing import Domain
 from gateway.core.verdict import Verdict
+from gateway.locale import translator
+from gateway.locale.mailboxes import explain_problem
 from gateway.net.resolver import make_resolver
 from gateway.pipeline.policy import DEFAULT, decide
 from gateway.pipeline.scanner import Scanner
@@ -143,11 +145,12 @@ async def _scan_all(
     facts = await _facts(settings, client.ip) if use_dns else ConnectionFacts()
     domain = _domain(settings, client.rcpt)
     problems = 0
+    say = translator(language(settings))
 
     def on_problem(problem: CorpusProblem) -> None:
         nonlocal problems
         problems += 1
-        click.echo(f"schwamm: {problem}", err=True)
+        click.echo(f"schwamm: {explain_problem(problem, say)}", err=True)
 
     for path in files:
         for message in read_messages(path, on_problem=on_problem):

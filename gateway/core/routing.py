@@ -13,6 +13,7 @@ from gateway.core.addresses import normal_domain
 from gateway.core.errors import ConfigError
 from gateway.core.recipients import ANYBODY, RecipientRules
 
+LONGEST_QUEUE_H = 30 * 24
 _TLS_OPTION = "?tls="
 _HOST = re.compile(r"\w(?:[\w.-]*\w)?\.?")
 
@@ -123,6 +124,7 @@ class Domain:
     retention_days: int = 14
     subject_tag: str = ""  # empty: UNSURE mail is only marked by header fields
     recipients: RecipientRules = ANYBODY
+    queue_hours: int = 0  # how long a copy may wait for the next hop; 0: as the settings say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ then. The report is a record like any spooled mail and goes to the sender's doma
 has the null reverse-path: when it fails itself, it is held too.
 """
 
+import asyncio
 import hashlib
 import mmap
 from collections.abc import Callable, Sequence
@@ -69,7 +70,9 @@ class Notices:
         now_ms = self.clock.now_ms()
         report_id = self.ids.next(now_ms)
         header = bytes(content[: min(header_end(content), _HEADER_BYTES)])
-        report = failure_report(
+        # In a thread: the first one loads the catalogue, and sessions must not wait for that.
+        report = await asyncio.to_thread(
+            failure_report,
             facts,
             wanted,
             header,

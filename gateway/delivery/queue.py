@@ -337,6 +337,7 @@ class Queue:
             now_ms=self._clock.now_ms(),
             retention_days=domain.retention_days if domain else _RETENTION_DAYS,
             chance=self._chance(),
+            queue_hours=domain.queue_hours if domain else 0,
         )
         return copy_event(claim, reply, at)
 

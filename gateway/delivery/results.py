@@ -23,6 +23,7 @@ class Settling:
     now_ms: int
     retention_days: int
     chance: float
+    queue_hours: int = 0  # the domain's own limit; 0: the settings'
 
 
 def copy_event(claim: Claim, reply: CopyReply, at: Settling) -> Event:
@@ -57,7 +58,8 @@ def _fate(claim: Claim, reply: CopyReply, at: Settling) -> dict[str, object]:
         return {"state": CopyState.DELIVERED.value}
     if reply.refused:
         return _held(HoldReason.REFUSED_BY_NEXT_HOP, at)
-    expires_at_ms = claim.since_ms + round(at.settings.expire_after_s * 1000)
+    expires_after_s = at.queue_hours * 3600 or at.settings.expire_after_s
+    expires_at_ms = claim.since_ms + round(expires_after_s * 1000)
     if at.now_ms >= expires_at_ms:
         return _held(HoldReason.QUEUE_EXPIRED, at)
     delay_s = retry_delay_s(claim.attempts + 1, at.settings, at.chance)

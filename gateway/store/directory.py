@@ -18,7 +18,7 @@ from gateway.core.addresses import normal_domain
 from gateway.core.clock import Clock
 from gateway.core.errors import AddressError, ConfigError
 from gateway.core.recipients import parse_recipient_rules
-from gateway.core.routing import Domain, Generation, OnOutage
+from gateway.core.routing import LONGEST_QUEUE_H, Domain, Generation, OnOutage
 from gateway.store import codec, generations, identities
 from gateway.store.auditing import AuditRow, read_audit, write_audit
 from gateway.store.directory_schema import (
@@ -279,6 +279,7 @@ def _domains(connection: Connection) -> tuple[Domain, ...]:
             retention_days=row.retention_days,
             subject_tag=row.subject_tag,
             recipients=parse_recipient_rules(row.recipients),
+            queue_hours=row.queue_hours,
         )
         for row in connection.execute(select(domain).order_by(domain.c.name))
     )
@@ -296,6 +297,8 @@ def _normal(given: Domain) -> Domain:
         raise DirectoryError("scores must rise: unsure, then spam, then reject")
     if not 1 <= given.retention_days <= 3650:
         raise DirectoryError("retention is between 1 and 3650 days")
+    if not 0 <= given.queue_hours <= LONGEST_QUEUE_H:
+        raise DirectoryError(f"mail waits in the queue up to {LONGEST_QUEUE_H} hours")
     name = _normal_name(given.name)
     aliases = {_normal_name(alias) for alias in given.aliases} - {name}
     return replace(
@@ -350,6 +353,7 @@ def _write_domain(connection: Connection, new: Domain, created_at_ms: int) -> No
         "retention_days": new.retention_days,
         "subject_tag": new.subject_tag,
         "recipients": str(new.recipients),
+        "queue_hours": new.queue_hours,
         "created_at_ms": created_at_ms,
     }
     connection.execute(insert(domain), row)

@@ -178,6 +178,7 @@ def _domain_to_json(domain: Domain) -> codec.Json:
         "retention_days": domain.retention_days,
         "subject_tag": domain.subject_tag,
         "recipients": str(domain.recipients),
+        "queue_hours": domain.queue_hours,
     }
 
 
@@ -196,4 +197,5 @@ def _domain_from_json(value: object) -> Domain:
         retention_days=data.integer("retention_days"),
         subject_tag=data.text("subject_tag", ""),
         recipients=parse_recipient_rules(data.text("recipients", "any")),
+        queue_hours=data.integer("queue_hours", 0),
     )

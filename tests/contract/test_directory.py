@@ -60,6 +60,7 @@ def test_a_new_domain_is_served_as_it_was_given(acme: Directory, snapshots: Path
         spam_score=5.5,
         reject_score=12.25,
         retention_days=30,
+        queue_hours=48,
         subject_tag="[Spam?]",
     )
     generation = acme.add_domain(given, by="root")
@@ -111,6 +112,7 @@ def test_a_domain_without_customer_becomes_its_own(directory: Directory) -> None
         (replace(domain("x.example"), spam_score=2.0), "must rise"),
         (replace(domain("x.example"), spam_score=float("nan")), "must rise"),
         (replace(domain("x.example"), retention_days=0), "retention"),
+        (replace(domain("x.example"), queue_hours=721), "hours"),
     ],
 )
 def test_a_wrong_domain_changes_nothing(

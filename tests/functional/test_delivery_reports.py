@@ -189,3 +189,20 @@ def check_report(message: SinkMessage, recipient: str, status: str) -> None:
     assert (one["Final-Recipient"], one["Status"]) == (f"rfc822; {recipient}", status)
     assert "Subject: plans" in original.get_content()
     assert b"We meet at noon" not in message.content
+
+
+async def test_a_domain_may_say_how_long_its_mail_waits() -> None:
+    async with sink(Script(answers={"mail": "451 4.3.0 later"})) as target:
+        plain = served(one=target.hop, two=target.hop)
+        hours = {"one.example": 2, "two.example": 0}
+        domains = tuple(replace(d, queue_hours=hours[d.name]) for d in plain.domains)
+        bench, _ = bench_with(Generation(number=1, created_at_ms=0, domains=domains))
+        put(bench, "a@one.example", "b@two.example", login="")
+        started_s = bench.clock.now_s
+        while bench.store.states()["a@one.example"] == "queued":
+            await bench.round()
+            if bench.store.states()["a@one.example"] == "queued":
+                await bench.advance_to_next()
+        await bench.pool.close()
+    assert bench.clock.now_s - started_s == pytest.approx(2 * 3600)
+    assert bench.store.states() == {"a@one.example": "held", "b@two.example": "queued"}

@@ -51,6 +51,11 @@ SPAM_WORDS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def english(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
+
+
 class WordBayes:
     """A real, if tiny, naive Bayes over the words of a message."""
 
@@ -342,9 +347,9 @@ def test_the_pipeline_learns_through_its_content_model(mail_data):
 
 
 def test_ties_of_the_pipeline_are_ordered_by_less_than_any_point():
-    tested = open_filter("pipeline", "none", lambda _: lambda raw: 1.0, learning=True)
+    tested = open_filter("pipeline", "none", lambda _: lambda raw: 1.0, str, learning=True)
     assert tested.scorer.classify(letter(1, is_spam=True)) == 1.0  # the content was not asked
-    tested = open_filter("pipeline", "none", pipeline, learning=True)
+    tested = open_filter("pipeline", "none", pipeline, str, learning=True)
     for number in range(40):
         tested.learn(letter(number, is_spam=number % 2 == 0), number % 2 == 0)
     scores = [tested.scorer.classify(letter(n, is_spam=n < 120)) for n in range(100, 140)]
@@ -357,10 +362,10 @@ def test_ties_of_the_pipeline_are_ordered_by_less_than_any_point():
 
 def test_the_jig_and_evaluate_give_the_same_scores_on_real_mail(mail_data):
     """A judge who drives the jig and computes for himself must find what evaluate prints."""
-    tested = open_filter("classifier", "none", None, learning=True)
+    tested = open_filter("classifier", "none", None, str, learning=True)
     corpus = Corpus(index=mail_data / "index", limit=None, on_problem=pytest.fail)
     evaluation = evaluate(corpus, tested, EvaluationProtocol.parse("online"), resamples=20)
-    judged = open_filter("classifier", "none", None, learning=True)
+    judged = open_filter("classifier", "none", None, str, learning=True)
     answers, commands = [], []
     labels = []
     for message, is_spam in corpus.stream():

@@ -15,6 +15,11 @@ HAM_WORDS = [f"{a}{b}n" for a in "bdfgklmnprst" for b in "aeiou"]
 SPAM_WORDS = [f"{a}{b}x" for a in "bdfgklmnprst" for b in "aeiou"]
 
 
+@pytest.fixture(autouse=True)
+def english(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
+
+
 def letter(seed: int, *, is_spam: bool) -> bytes:
     chance = random.Random(seed)
     words = " ".join(chance.choices(SPAM_WORDS if is_spam else HAM_WORDS, k=25))
@@ -130,7 +135,7 @@ def test_a_candidate_that_its_gate_refused_needs_force(index, config, tmp_path):
     few.write_text("".join(f"{line.replace(' ', f' {index.parent}/')}\n" for line in lines))
     done, told = trained(config, "--corpus", few)
     assert done.exit_code == 1
-    assert told["reasons"][0].startswith("too little mail to judge by: 20 ham and 20 spam")
+    assert told["reasons"][0].startswith("too little mail to judge by: 40 ham and 40 spam")
     done = call(model, "promote", told["model"], config=config)
     assert done.exit_code == 1
     assert "did not pass its gate" in done.stderr

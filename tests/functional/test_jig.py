@@ -62,7 +62,7 @@ def test_classify_and_train(session, tmp_path):
         b"train ham " + bytes(short) + b"\r",
         b"classify " + bytes(short) + b"\r",
         b"",
-        b"train SPAM " + bytes(long),
+        b"judge spam " + bytes(long),
         b"classify " + bytes(long),
         b"finalize",
         b"classify " + bytes(long),
@@ -70,6 +70,8 @@ def test_classify_and_train(session, tmp_path):
     assert answers == ["class=spam score=0.98", "class=ham score=0.02", "class=spam score=0.98"]
     assert complaints == []
     assert tested.seen == [(b"A: b\n\nx", False), (b"A: b\n\nxyz", True)]
+    tested, _, complaints = session(b"train SPAM " + bytes(long))
+    assert (tested.seen, complaints) == ([(b"A: b\n\nxyz", True)], [])
 
 
 def test_every_classify_is_answered_and_every_problem_is_one_line(session, tmp_path):

@@ -22,6 +22,7 @@ pytestmark = [
     pytest.mark.needs("swaks"),
 ]
 GREYLISTED = "grey@client.example"
+PASSWORD = "a long password"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
                 ("lmtp.example", f"lmtp:127.0.0.1:{dovecot.port}"),
             ):
                 gateway.run("domain", "add", domain, "--next-hop", hop)
+            gateway.run("user", "add", "bert@trial.example", "--password", PASSWORD)
             gateway.environment |= {
+                "SCHWAMM_SMTP__AUTH": "true",
                 "SCHWAMM_DELIVERY__FIRST_RETRY_S": "1",
                 "SCHWAMM_DELIVERY__LONGEST_RETRY_S": "2",
                 "SCHWAMM_SMTP__PROXY_NETWORKS": '["127.0.0.2/32"]',
@@ -111,6 +114,23 @@ def waited(stage: Stage, subject: str, user: str = "anna") -> list[bytes]:
     """What arrived under that subject, once anything did: Postfix answers before it delivers."""
     wait_until(lambda: with_subject(stage.postfix.mails(user), subject), f"the mail {subject}")
     return with_subject(stage.postfix.mails(user), subject)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+def test_a_person_logs_in(stage: Stage, mechanism: str) -> None:
+    subject = f"by-{mechanism.lower()}"
+    login = ("--auth", mechanism, "--auth-user", "bert@trial.example", "--auth-password")
+
+    def said(*options: str, mail_from: str = "bert@trial.example") -> str:
+        return stage.swaks("anna@trial.example", *options, *data(subject), mail_from=mail_from)
+
+    assert said("--tls", *login, PASSWORD).endswith("exit 0")
+    (mail,) = waited(stage, subject)
+    assert b"with ESMTPSA (TLSv1.3 " in mail
+    assert "535 5.7.8 Authentication failed" in said("--tls", *login, "a wrong one")
+    assert "553 5.7.1 " in said("--tls", *login, PASSWORD, mail_from="cora@trial.example")
+    assert "AUTH" not in said(*login, PASSWORD).partition("*** ")[0]  # not offered in plain text
+    assert len(waited(stage, subject)) == 1
 
 
 def test_an_unknown_recipient_is_refused_in_the_dialogue(stage: Stage) -> None:

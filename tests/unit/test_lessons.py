@@ -13,7 +13,7 @@ from models.features import FEATURE_SPEC, extract
 from models.fingerprint import fingerprint_of
 from models.message import scan
 from training.dedup import campaigns
-from training.gate_voices import MIN_TEST, Voices, examine, fixed_set_sentences
+from training.gate_voices import MIN_TEST, OWN_SET, Voices, examine, fixed_set_sentences
 from training.labels import lessons_of
 from training.lessons import IMPORTED, Lessons, set_apart
 from training.train import Example
@@ -95,12 +95,15 @@ def test_a_finished_model_that_is_worse_on_the_fixed_set_is_refused() -> None:
     bad = good.copy()
     bad[np.flatnonzero(~is_spam)[:30]] = 0.8
     say = translator("en")
-    assert fixed_set_sentences(is_spam, good, good, say, threshold=0.5) == []
-    (reason,) = fixed_set_sentences(is_spam, bad, good, say, threshold=0.5)
+    assert fixed_set_sentences(is_spam, good, good, OWN_SET, say, threshold=0.5) == []
+    (reason,) = fixed_set_sentences(is_spam, bad, good, OWN_SET, say, threshold=0.5)
     assert "catches 15.00 percentage points more of the ham" in reason
     assert "fixed set" in reason
     few = is_spam[: 2 * MIN_TEST - 2]
-    assert fixed_set_sentences(few, bad[: len(few)], good[: len(few)], say, threshold=0.5) == []
+    assert (
+        fixed_set_sentences(few, bad[: len(few)], good[: len(few)], OWN_SET, say, threshold=0.5)
+        == []
+    )
 
 
 def label(
@@ -160,24 +163,49 @@ def test_the_cap_is_per_person_and_day() -> None:
     assert (lessons.voices, report.left_out) == (["anna"], 7)
 
 
-def test_who_does_most_harm_is_not_heard_about_the_others() -> None:
-    """Wrong labels in the test part must not make right ones look wrong."""
-    names = ["", "anna", "mallory"] * 200
-    is_spam = np.array([n // 3 % 2 == 0 for n in range(600)])
-    truth = is_spam.copy()
-    mallory = np.array([name == "mallory" for name in names])
-    is_spam[mallory] = ~is_spam[mallory]
-    groups = np.arange(600)
+def examined(
+    names: list[str], hostile: set[str], trusted: set[str]
+) -> tuple[dict[str, bool], list[set[str]]]:
+    """Who is found to do harm, and whose labels were heard together, where the hostile are wrong.
 
-    last: dict[str, set[str]] = {}
+    A model is the worse, the more of what it learned is wrong; on wrong labels it looks bad.
+    """
+    truth = np.arange(len(names)) // 4 % 2 == 0
+    wrong = np.isin(names, list(hostile))
+    is_spam = truth ^ wrong
+    heard: list[set[str]] = []
 
     def score(learned: np.ndarray, tested: np.ndarray) -> np.ndarray:
-        last["heard"] = {names[place] for place in (*learned, *tested)}
-        share = is_spam[learned] == truth[learned]
-        noise = np.random.default_rng(0).normal(size=600)
-        return np.where(truth, 1.0, -1.0)[tested] * (share.mean() - 0.45) + 0.3 * noise[tested]
+        heard.append({names[place] for place in (*learned, *tested)})
+        noise = np.random.default_rng(0).normal(size=len(names))
+        clear = (~wrong[learned]).mean() - 0.45
+        return np.where(truth, 1.0, -1.0)[tested] * clear + 0.3 * noise[tested]
 
-    voices = Voices(names=names, is_spam=is_spam, groups=groups, trusted=frozenset())
+    voices = Voices(
+        names=names, is_spam=is_spam, groups=np.arange(len(names)), trusted=frozenset(trusted)
+    )
     found = examine(voices, score, resamples=200)
-    assert {one.person: bool(one.worse) for one in found} == {"mallory": True, "anna": False}
-    assert last["heard"] == {""}  # anna, examined once more: her model without her, without mallory
+    return {one.person: bool(one.worse) for one in found}, heard
+
+
+def test_who_does_most_harm_is_not_heard_about_the_others() -> None:
+    """Wrong labels in the test part must not make right ones look wrong."""
+    found, heard = examined(["bert", "anna", "mallory", "cora"] * 200, {"mallory"}, set())
+    assert found == {"mallory": True, "anna": False, "bert": False, "cora": False}
+    assert heard[-1] == {"anna", "bert", "cora"}
+
+
+def test_where_an_administrator_labels_a_hostile_majority_blames_nobody_else() -> None:
+    names = ["anna", "bert", "mallory", "marvin"] * 200
+    hostile = {"mallory", "marvin"}
+    found, heard = examined(names, hostile, {"anna"})
+    assert {person for person, worse in found.items() if worse} == hostile
+    assert all(len(voices - {"anna"}) <= 1 for voices in heard)  # nobody judges but anna
+
+
+def test_where_nobody_is_trusted_a_majority_decides() -> None:
+    """As far as it is promised: without administrators and imports there is nothing to hold to."""
+    found, _ = examined(
+        ["anna", "mallory", "marvin", "mona"] * 200, {"mallory", "marvin", "mona"}, set()
+    )
+    assert found["anna"]

@@ -160,21 +160,27 @@ class Archive:
         for digest, decision in self.labels(on_problem=on_problem).items():
             if decision.is_spam is None:
                 continue
-            path = self._path(digest)
-            try:
-                raw = gzip.decompress(path.read_bytes())
-            except FileNotFoundError:
-                on_problem(CorpusProblem(code=ProblemCode.MISSING, where=str(path)))
-                continue
-            except (OSError, EOFError, ValueError) as error:
-                code, detail = ProblemCode.BROKEN_GZIP, str(error)
-                on_problem(CorpusProblem(code=code, where=str(path), detail=detail))
-                continue
-            if hashlib.sha256(raw).hexdigest() != digest:
-                code, detail = ProblemCode.UNREADABLE, "its bytes are not those that were stored"
-                on_problem(CorpusProblem(code=code, where=str(path), detail=detail))
-                continue
-            yield CorpusMessage(raw=raw, source=digest), decision.is_spam
+            message = self.message(digest, on_problem=on_problem)
+            if message is not None:
+                yield message, decision.is_spam
+
+    def message(self, digest: str, *, on_problem: OnProblem) -> CorpusMessage | None:
+        """Return one message; None, with the problem told, if it is gone or was changed."""
+        path = self._path(digest)
+        try:
+            raw = gzip.decompress(path.read_bytes())
+        except FileNotFoundError:
+            on_problem(CorpusProblem(code=ProblemCode.MISSING, where=str(path)))
+            return None
+        except (OSError, EOFError, ValueError) as error:
+            code, detail = ProblemCode.BROKEN_GZIP, str(error)
+            on_problem(CorpusProblem(code=code, where=str(path), detail=detail))
+            return None
+        if hashlib.sha256(raw).hexdigest() != digest:
+            code, detail = ProblemCode.UNREADABLE, "its bytes are not those that were stored"
+            on_problem(CorpusProblem(code=code, where=str(path), detail=detail))
+            return None
+        return CorpusMessage(raw=raw, source=digest)
 
     def _path(self, digest: str) -> Path:
         return self._messages / digest[:2] / f"{digest}.eml.gz"
