@@ -125,6 +125,8 @@ def test_the_judge_sees_what_is_lost_and_what_is_twice() -> None:
 
 
 def test_what_a_killed_keeper_had_under_way_is_what_it_noted_last(tmp_path: Path) -> None:
-    (tmp_path / "tries-1").write_text("dot 1 a@x\ndurable 1 a@x\ndot 2 a@x\n")
-    (tmp_path / "tries-2").write_text("dot 2 a@x\ndot 3 a@x\ndurable 3 a@x\n")
-    assert tries_without_result(tmp_path) == Counter({(2, "a@x"): 2})
+    (tmp_path / "tries-1").write_text("dot A 1 a@x\ndurable A 1 a@x\ndot B 2 a@x\n")
+    (tmp_path / "tries-2").write_text("dot B 2 a@x\ndot C 3 a@x\ndurable C 3 a@x\n")
+    # A client that tried again has one number in two mails.
+    (tmp_path / "tries-3").write_text("dot D 4 a@x\ndot E 4 a@x\n")
+    assert tries_without_result(tmp_path) == Counter({(2, "a@x"): 2, (4, "a@x"): 2})

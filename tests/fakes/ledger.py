@@ -142,9 +142,9 @@ def tries_without_result(directory: Path) -> Copies:
     for path in directory.glob("tries-*"):
         last = {}
         for line in path.read_text().splitlines():
-            what, number, recipient = line.split(" ")
-            last[int(number), recipient] = what
-        lost.update(key for key, what in last.items() if what == "dot")
+            what, mail_id, number, recipient = line.split(" ")
+            last[mail_id, int(number), recipient] = what
+        lost.update(key[1:] for key, what in last.items() if what == "dot")
     return lost
 
 

@@ -1,9 +1,9 @@
 """Which copies the keeper has handed to a next hop without a durable result yet.
 
 Only those may arrive twice when it dies: the final dot was sent and nobody wrote down what came of
-it. Each process notes ``dot NUMBER RECIPIENT`` just before it sends the final dot, and
-``durable NUMBER RECIPIENT`` once the result is on disk, in a file of its own, ``tries-PID``. The
-number is the one of the ledger's mark.
+it. Each process notes ``dot MAIL_ID NUMBER RECIPIENT`` just before it sends the final dot, and
+``durable`` with the same once the result is on disk, in a file of its own, ``tries-PID``. The
+number is the one of the ledger's mark; a client that tried again has it in two mails.
 """
 
 # ruff: noqa: PTH118
@@ -15,7 +15,7 @@ import re
 from attaching import role
 
 MARK = re.compile(rb"^X-Ledger: (\d+)", re.MULTILINE)
-_number: contextvars.ContextVar[str] = contextvars.ContextVar("number", default="")
+_mail: contextvars.ContextVar[str] = contextvars.ContextVar("mail")
 
 
 def attachments(here: str):
@@ -36,7 +36,7 @@ def attachments(here: str):
         async def marked(self, facts, content, copies):
             found = MARK.search(bytes(content[:65536]))
             numbers[facts.id] = found[1].decode() if found else ""
-            _number.set(numbers[facts.id])
+            _mail.set(f"{facts.id} {numbers[facts.id]}")
             return await hand_off(self, facts, content, copies)
 
         module.Relay.hand_off = marked
@@ -46,7 +46,7 @@ def attachments(here: str):
 
         async def noted(self, transaction, attempt):
             for index in attempt.accepted:
-                note(f"dot {_number.get()} {transaction.recipients[index].key}")
+                note(f"dot {_mail.get()} {transaction.recipients[index].key}")
             return await send_content(self, transaction, attempt)
 
         module.SmtpConnection._send_content = noted
@@ -58,7 +58,7 @@ def attachments(here: str):
             await make_durable(self, events)
             for event in events:
                 if number := numbers.get(event.mail_id):
-                    note(f"durable {number} {event.recipient}")
+                    note(f"durable {event.mail_id} {number} {event.recipient}")
 
         module.Queue._make_durable = noted
 
