@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORPUS ?= ../shared/corpus
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-long check format bench bench-peer bench-accuracy baseline lock clean
+.PHONY: help run test test-fast test-long check format bench bench-load bench-peer bench-accuracy baseline lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -41,6 +41,9 @@ test-long: $(VENV)/dev.stamp ## the tests that take minutes: whole corpora, cras
 
 bench: $(VENV)/dev.stamp ## CPU time a message, stage by stage and of the whole gateway
 	$(BIN)/python -m tests.perf.bench
+
+bench-load: $(VENV)/dev.stamp ## latency in a crowd of connections, memory under large messages
+	$(BIN)/python -m tests.perf.bench_load
 
 bench-peer: $(VENV)/dev.stamp ## the same mail through Schwamm and through Postfix with Rspamd
 	$(BIN)/python -m tests.perf.bench_peer

@@ -79,9 +79,10 @@ class SmtpSettings(_Section):
     connection_rate_per_min: NotNegative = 600
     message_rate_per_min: NotNegative = 1200
     unknown_rate_per_min: NotNegative = 60  # recipients that do not exist
+    login_failures_per_min: NotNegative = 10
     unlimited_networks: NetworkNames = ("127.0.0.0/8", "::1/128")
     proxy_networks: NetworkNames = ()  # whose connections begin with a PROXY header
-    greet_delay_s: Annotated[float, Field(ge=0, le=30)] = 0.0  # who talks before it is refused
+    greet_delay_s: Annotated[float, Field(ge=0, le=30)] = 2.0  # new clients; who talks is refused
     unknown_delay_s: Annotated[float, Field(ge=0, le=30)] = 5.0  # longest pause before a refusal
     max_errors: Positive = 20  # per connection
     command_timeout_s: Seconds = 300  # RFC 5321 §4.5.3.2.7
@@ -89,6 +90,7 @@ class SmtpSettings(_Section):
     data_min_bytes_per_s: Positive = 100  # after a first grace of 30 s
     session_timeout_s: Seconds = 3600
     max_received: Positive = 100
+    auth: bool = False  # people of the directory may log in, under TLS
     tls_certificate: Path | None = None  # unset: a self-made one in the state directory
     tls_key: Path | None = None
     drain_timeout_s: Seconds = 30
@@ -173,6 +175,14 @@ class TrainingSettings(_Section):
     labels_per_person_and_day: Positive = 200  # more of them are shown, and not learned
 
 
+class RetentionSettings(_Section):
+    """How long what is known of mail is kept; held bytes have a time of their own per domain."""
+
+    # Days after the last event of a mail that is not here any more. Whether mail drifts away from
+    # the model is seen in 31 days (models.drift).
+    facts_days: Positive = 35
+
+
 class IndexSettings(_Section):
     """The index; without ``url`` it is SQLite in the state directory."""
 
@@ -212,6 +222,7 @@ class Settings(BaseSettings):
     trial: TrialSettings = TrialSettings()
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
+    retention: RetentionSettings = RetentionSettings()
     index: IndexSettings = IndexSettings()
     log: LogSettings = LogSettings()
 
@@ -283,7 +294,7 @@ def load(path: Path) -> Settings:
     try:
         settings = Settings(**data)
     except ValidationError as error:
-        raise ConfigError(f"{path}: " + "; ".join(_complaints(error))) from error
+        raise ConfigError("; ".join(_complaints(error, path))) from error
     except SettingsError as error:
         raise ConfigError(f"the environment: {error}; write a section as JSON") from error
     return _with_absolute_paths(settings, path.resolve().parent)
@@ -338,16 +349,20 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _complaints(error: ValidationError) -> Iterable[str]:
+def _complaints(error: ValidationError, path: Path) -> Iterable[str]:
+    """What is wrong, and where it was written: the environment goes before the file."""
+    variables = {name.upper(): name for name in os.environ}
     for problem in error.errors():
         place = [str(step) for step in problem["loc"]]
         dotted = ".".join(place)
+        variable = variables.get(_PREFIX + "__".join(place).upper())
+        where = f"environment variable {variable}" if variable else str(path)
         if problem["type"] == "extra_forbidden":
             known = _known_names(place[:-1])
             hint = _nearest(place[-1], known) or f"; known here: {', '.join(sorted(known))}"
-            yield f"unknown setting {dotted!r}{hint}"
+            yield f"{where}: unknown setting {dotted!r}{hint}"
         else:
-            yield f"{dotted!r}: {problem['msg']} (got {problem['input']!r})"
+            yield f"{where}: {dotted!r}: {problem['msg']} (got {problem['input']!r})"
 
 
 def _known_names(place: list[str]) -> list[str]:

@@ -8,7 +8,6 @@ is killed they notice, drain and leave.
 import contextlib
 import fcntl
 import os
-import pwd
 import selectors
 import signal
 import socket
@@ -24,6 +23,7 @@ import structlog
 from gateway.core.errors import ConfigError, GatewayError
 from gateway.net.listening import activated, bind
 from gateway.settings import Settings
+from gateway.store.ownership import become
 from gateway.telemetry.slots import Slots
 
 _START_S = 60.0  # until the first heartbeat: a large index may have to migrate
@@ -50,26 +50,6 @@ class _Seat:
     child: _Child | None = None
     failures: int = 0
     not_before_s: float = 0.0
-
-
-def become(user: str) -> None:
-    """Give up root for ``user``; whoever is not root already stays who they are.
-
-    Raises:
-        ConfigError: there is no such user.
-    """
-    if os.geteuid() != 0:
-        return
-    if not user:
-        _log.warning("running as root; name an unprivileged user in node.user")
-        return
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError as error:
-        raise ConfigError(f"node.user: there is no user {user!r} on this machine") from error
-    os.initgroups(user, entry.pw_gid)
-    os.setgid(entry.pw_gid)
-    os.setuid(entry.pw_uid)
 
 
 @dataclass(slots=True)
@@ -112,7 +92,7 @@ class Supervisor:
             "smtp": passed.get("smtp") or bind(smtp.host, smtp.port, patience_s=patience_s),
             "web": passed.get("web") or bind(web.host, web.port, patience_s=patience_s),
         }
-        become(self.settings.node.user)
+        become(self.settings.node.user, owning=self.settings.paths.state)
         self._lifeline = os.pipe()
         self._seats = [_Seat(role) for role in _roles(self.settings)]
         with self._signals() as wakeups:
@@ -166,7 +146,8 @@ class Supervisor:
             "SCHWAMM_SUPERVISED": f"{slot},{self._lifeline[0]},{listener}",
         }
         process = subprocess.Popen(  # noqa: S603  our own module, no shell
-            [sys.executable, "-m", "gateway", *arguments],
+            # -P: a folder "gateway" where we were started is not ours.
+            [sys.executable, "-P", "-m", "gateway", *arguments],
             pass_fds=passed,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -45,16 +45,19 @@ class ScoreParameters:
     """How counts and weights become a score. They belong to a model and stand in its manifest.
 
     ``smoothing`` is added to every balanced count; ``clear_log_odds`` is how clearly a feature must
-    speak to be heard by the naive Bayes; ``naive_weight`` and ``naive_power`` scale its sum
-    (weight * sum / n ** power); ``min_class_messages`` is how many messages of each class it
-    needs before it says anything. ``rate`` and ``first_energy`` rule the second stage's steps,
-    ``typical_features`` is the number of features at which an expert's sum counts as it is.
+    speak to be heard by the naive Bayes; ``naive_weight``, ``naive_prior`` and ``naive_power``
+    scale its sum over n features (weight * sum / (n + prior) ** power): with a prior, a handful
+    that speaks clearly by chance does not decide. ``min_class_messages`` is how many messages of
+    each class it needs before it says anything. ``rate`` and ``first_energy`` rule the second
+    stage's steps, ``typical_features`` is the number of features at which an expert's sum counts
+    as it is.
     """
 
     smoothing: float = 0.02
     clear_log_odds: float = 3.0
     naive_weight: float = 0.7
     naive_power: float = 1.0
+    naive_prior: float = 0.0
     min_class_messages: int = 10
     rate: float = 0.008
     first_energy: float = 0.001
@@ -119,7 +122,8 @@ class NaiveBayes:
         heard = np.abs(odds) > self.parameters.clear_log_odds
         heard &= known
         number = int(np.count_nonzero(heard))
-        scale = self.parameters.naive_weight / max(1, number) ** self.parameters.naive_power
+        among = max(1.0, number + self.parameters.naive_prior)
+        scale = self.parameters.naive_weight / among**self.parameters.naive_power
         share = float(np.count_nonzero(known)) / max(1, len(lexical))
         return np.where(heard, odds * scale, 0.0), share
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from types import MappingProxyType
 from typing import Any, Final
 
 from models.calibration import BASELINE_CAP, SITE_CAP, Calibration, PointsScale
@@ -15,6 +16,11 @@ from models.features import FEATURE_SPEC
 FORMAT: Final = 1
 MAX_MANIFEST_BYTES: Final = 256 * 1024
 _CAPS: Final = {"baseline": BASELINE_CAP, "site": SITE_CAP}
+_ADDED_PARAMETERS: Final[Mapping[str, float]] = MappingProxyType({"naive_prior": 0.0})
+"""Parameters that came after the first models, and what they are where a manifest has none.
+
+Left out when they are that, so that the digest of an older model stays what it was.
+"""
 _OUTSIDE_DIGEST: Final = ("created_at", "digest", "layout", "model_id", "signature")
 
 
@@ -60,7 +66,11 @@ class Manifest:
         return json.dumps(self._plain(), sort_keys=True, indent=1, ensure_ascii=False).encode()
 
     def _plain(self) -> dict[str, Any]:
-        return {"format": FORMAT, "model_id": self.model_id, **asdict(self)}
+        plain = {"format": FORMAT, "model_id": self.model_id, **asdict(self)}
+        for name, value in _ADDED_PARAMETERS.items():
+            if plain["parameters"][name] == value:
+                del plain["parameters"][name]
+        return plain
 
     @classmethod
     def from_json(cls, text: bytes) -> Manifest:
@@ -90,6 +100,7 @@ class Manifest:
                     "parameters",
                     ScoreParameters,
                     whole={"min_class_messages", "typical_features"},
+                    added=_ADDED_PARAMETERS,
                 )
             ),
             calibration=_calibration(found),
@@ -153,10 +164,16 @@ def _cap(found: dict[str, Any]) -> float:
 
 
 def _numbers(
-    found: dict[str, Any], key: str, kind: type, whole: frozenset[str] | set[str] = frozenset()
+    found: dict[str, Any],
+    key: str,
+    kind: type,
+    whole: frozenset[str] | set[str] = frozenset(),
+    added: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, Any]:
     values = found.get(key)
     names = {entry.name for entry in fields(kind)}
+    if isinstance(values, dict):
+        values = {**added, **values}
     if not isinstance(values, dict) or set(values) != names:
         raise BundleError(f"manifest.json: {key} does not have exactly {', '.join(sorted(names))}")
     checked = {name: _finite(values[name], f"{key}.{name}") for name in names}

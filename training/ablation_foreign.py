@@ -23,7 +23,7 @@ from models.features import extract
 from models.manifest import Manifest
 from models.message import scan
 from models.registry import baseline_directory
-from training.baseline import MAX_TEXT_CHARS, SEED, Gathered, from_gathered, lessons, pruned
+from training.baseline import SEED, Gathered, from_gathered, lessons, pruned, text_of
 from training.baseline_sources import (
     GERMAN,
     RECENT_SPAM,
@@ -75,11 +75,6 @@ class Halves:
         for one in messages:
             sides[zlib.crc32(one.path.encode()) % 2].append(one)
         return cls(learned=sides[0], judged=sides[1])
-
-
-def text_of(raw: bytes) -> bytes:
-    """Return the visible text of a message, as far as the dressers take it."""
-    return scan(raw).text[:MAX_TEXT_CHARS].encode("utf-8", "replace")
 
 
 def judged_sets(

@@ -119,7 +119,10 @@ def split_header(raw: bytes) -> tuple[list[bytes], bytes]:
     return head.split(b"\n"), body
 
 
-def _kept(lines: Sequence[bytes], fields: re.Pattern[bytes], *, keep: bool) -> Iterator[bytes]:
+def kept_fields(
+    lines: Sequence[bytes], fields: re.Pattern[bytes], *, keep: bool
+) -> Iterator[bytes]:
+    """Yield the lines of header fields that match, or with ``keep=False`` those that do not."""
     keeping = False
     for line in lines:
         if not line.startswith((b" ", b"\t")):
@@ -133,7 +136,7 @@ class Dresser:
 
     def __init__(self, ham: Sequence[bytes], seed: int) -> None:
         self._headers = [
-            b"\n".join(_kept(split_header(raw)[0], _MIME_FIELDS, keep=False)) for raw in ham
+            b"\n".join(kept_fields(split_header(raw)[0], _MIME_FIELDS, keep=False)) for raw in ham
         ]
         self._generator = np.random.default_rng(seed)
 
@@ -157,16 +160,17 @@ class RecentDresser:
 
     def __init__(self, recent: Sequence[bytes], seed: int) -> None:
         self._headers = [
-            b"\n".join(_kept(split_header(raw)[0], _SENDERS_FIELDS, keep=False)) for raw in recent
+            b"\n".join(kept_fields(split_header(raw)[0], _SENDERS_FIELDS, keep=False))
+            for raw in recent
         ]
         self._generator = np.random.default_rng(seed)
 
     def dress(self, own_header: Sequence[bytes], text: bytes) -> bytes:
         """Return a message of this text: HTML alone in two encodings, or beside plain text."""
         header = self._headers[int(self._generator.integers(len(self._headers)))]
-        own = b"\n".join(_kept(own_header, _OWN_FIELDS, keep=True))
+        own = b"\n".join(kept_fields(own_header, _OWN_FIELDS, keep=True))
         top = b"\n".join(part for part in (header, own, b"MIME-Version: 1.0") if part) + b"\n"
-        page = _as_html(text)
+        page = as_html(text)
         match int(self._generator.integers(3)):
             case 0:
                 return top + _part(b"html", b"quoted-printable", page)
@@ -180,7 +184,8 @@ class RecentDresser:
         return top + kind + body + b"\n--" + boundary + b"--\n"
 
 
-def _as_html(text: bytes) -> bytes:
+def as_html(text: bytes) -> bytes:
+    """Return the page that a mail program makes of a plain text."""
     escaped = text.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b"\n", b"<br>\n")
     head = b'<html><head><meta charset="utf-8"></head><body style="font-family:Arial"><div>'
     return head + escaped + b"</div></body></html>\n"

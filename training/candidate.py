@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gateway.locale import Translator
+from gateway.locale import N_, Translator
 from models.bundle import Bundle
 from models.calibration import SITE_CAP, Calibration
 from models.features import Features
 from models.manifest import Manifest
-from training.calibrate import fit_calibration
+from training.calibrate import fit_cautious_calibration
 from training.cli_model import GATE
-from training.cli_train_gate import GateResult, judge
+from training.cli_train_gate import MIN_HELD_OUT, GateResult, judge
 from training.dedup import campaigns
 from training.gate_voices import (
     VoiceFinding,
@@ -32,15 +32,29 @@ from training.gate_voices import (
 from training.lessons import Lessons, set_apart
 from training.measures import FloatArray
 from training.online import OnlineFilter
-from training.split import IntArray, once_a_day, order_by_time, split_by_time
+from training.split import IntArray, Split, once_a_day, order_by_time, split_by_time
 from training.train import Example, canonical_order
 
 _SEED = 1
-_HELD_OUT_SHARE = 0.25
+_HELD_OUT_SHARES = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 _FOLDS = 3
-_GATE_THRESHOLD = 0.5
+_FOLDS_OF_VOICES = 2  # for each person two models are calibrated: cheaper
+_CALLED_SPAM = 0.5
+_TOO_NEW = N_("too little ham or spam came after what the serving model learned")
 LEARNED_UNTIL = "learned_until"
 """The metric of a site model that tells when the last mail it learned came (seconds, UTC)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspect:
+    """A held-out ham that only the candidate calls spam: a loss, or a label given by mistake.
+
+    ``name`` is the id of the mail or the digest of an imported one, ``person`` who labelled it.
+    """
+
+    name: str
+    person: str
+    probability: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +71,7 @@ class Candidate:
     held_out: int
     fixed_set: int
     voices: tuple[VoiceFinding, ...]
+    suspects: tuple[Suspect, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +110,22 @@ class Trainer:
         stored = (example.stored for example in self._examples(positions))
         return np.array([learner.log_odds(Features.from_bytes(one)) for one in stored])
 
-    def scores(self, learned: IntArray, tested: IntArray) -> FloatArray:
-        """Learn the first positions, score the second."""
-        return self.log_odds(self.fitted(learned), tested)
+    def left_out(self, positions: IntArray, folds: int) -> FloatArray:
+        """Score each fold of these positions by a model of the others, campaigns kept whole."""
+        fold_of = self.groups[positions] % folds
+        log_odds = np.zeros(len(positions))
+        for fold in range(folds):
+            learner = self.fitted(positions[fold_of != fold])
+            log_odds[fold_of == fold] = self.log_odds(learner, positions[fold_of == fold])
+        return log_odds
+
+    def calibrated(self, learned: IntArray, tested: IntArray) -> FloatArray:
+        """Learn and calibrate on the first positions, score the second."""
+        found = fit_cautious_calibration(
+            self.left_out(learned, _FOLDS_OF_VOICES), self.labels[learned]
+        )
+        log_odds = self.log_odds(self.fitted(learned), tested)
+        return np.asarray(found.slope * log_odds + found.offset, np.float64)
 
     def _examples(self, positions: IntArray) -> Sequence[Example]:
         return [self.lessons.examples[position] for position in positions.tolist()]
@@ -124,14 +152,14 @@ def train_candidate(
             groups=trainer.groups,
             trusted=frozenset(site.trusted),
         ),
-        trainer.scores,
+        trainer.calibrated,
     )
     reasons = sentences(found, say)
     try:
-        parts, calibration, gate = _judged(trainer, live)
+        parts, calibration, gate, suspects = _judged(trainer, live, say)
     except ValueError as error:
         # One person's labels may be all there is of the last days: then that is the reason.
-        raise ValueError("; ".join([str(error), *reasons])) from error
+        raise ValueError("; ".join([say(str(error)), *reasons])) from error
     final = trainer.fitted(np.arange(len(site)))
     if live is not None:
         reasons += _fixed_set_reasons(final, calibration, live, fixed_set, say)
@@ -143,29 +171,40 @@ def train_candidate(
         held_out=len(parts.test),
         fixed_set=len(fixed_set),
         voices=tuple(found),
+        suspects=suspects,
     )
 
 
-def _judged(trainer: Trainer, live: Bundle | None) -> tuple[Parts, Calibration, GateResult]:
+def _judged(
+    trainer: Trainer, live: Bundle | None, say: Translator
+) -> tuple[Parts, Calibration, GateResult, tuple[Suspect, ...]]:
     """Learn and calibrate on the earlier mail, compare on the latest."""
     parts = _cut(trainer, None if live is None else live.metrics.get(LEARNED_UNTIL))
     labels = trainer.labels
     if not 0 < labels[parts.test].sum() < len(parts.test):
-        raise ValueError("too little ham or spam came after what the serving model learned")
-    calibration = fit_calibration(_left_out(trainer, parts.learned), labels[parts.learned])
+        raise ValueError(_TOO_NEW)
+    left_out = trainer.left_out(parts.learned, _FOLDS)
+    calibration = fit_cautious_calibration(left_out, labels[parts.learned])
     learner = trainer.fitted(parts.learned)
+    tested = trainer.lessons.chosen(parts.test)
+    probability = _probabilities(trainer.log_odds(learner, parts.test), calibration)
     gate = judge(
         labels[parts.test],
-        _probabilities(trainer.log_odds(learner, parts.test), calibration),
-        None if live is None else _served(live, trainer.lessons.chosen(parts.test)),
-        threshold=_GATE_THRESHOLD,
+        probability,
+        None if live is None else _served(live, tested),
+        say,
+        threshold=_CALLED_SPAM,
     )
-    return parts, calibration, gate
+    suspects = tuple(
+        Suspect(name=tested.names[at], person=tested.voices[at], probability=probability[at])
+        for at in gate.newly_caught
+    )
+    return parts, calibration, gate, suspects
 
 
 def _cut(trainer: Trainer, learned_until: float | None) -> Parts:
-    times, groups = trainer.lessons.times, trainer.groups
-    split = split_by_time(times, groups, test_share=_HELD_OUT_SHARE, learned_until=learned_until)
+    times = trainer.lessons.times
+    split = _split(trainer, learned_until)
     order, filled = order_by_time(times)
     return Parts(
         learned=order[np.isin(order, split.train)],
@@ -174,14 +213,19 @@ def _cut(trainer: Trainer, learned_until: float | None) -> Parts:
     )
 
 
-def _left_out(trainer: Trainer, positions: IntArray) -> FloatArray:
-    """Return log odds of mail that the model did not learn, each fold scored by the others."""
-    folds = trainer.groups[positions] % _FOLDS
-    log_odds = np.zeros(len(positions))
-    for fold in range(_FOLDS):
-        inside, outside = positions[folds != fold], positions[folds == fold]
-        log_odds[folds == fold] = trainer.scores(inside, outside)
-    return log_odds
+def _split(trainer: Trainer, learned_until: float | None) -> Split:
+    """Hold out the latest quarter; more, up to half, where one kind came seldom."""
+    for share in _HELD_OUT_SHARES:
+        split = split_by_time(
+            trainer.lessons.times,
+            trainer.groups,
+            test_share=share,
+            learned_until=learned_until,
+        )
+        spam = int(trainer.labels[split.test].sum())
+        if min(spam, len(split.test) - spam) >= MIN_HELD_OUT:
+            break
+    return split
 
 
 def _fixed_set_reasons(
@@ -197,7 +241,7 @@ def _fixed_set_reasons(
         _probabilities(np.array([final.log_odds(one) for one in stored]), calibration),
         _served(live, fixed_set),
         say,
-        threshold=_GATE_THRESHOLD,
+        threshold=_CALLED_SPAM,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from gateway.settings import find_config, load
+from gateway.store.ownership import settings_of_service
 from models.mailboxes.message import OnProblem
 from training.corpus import CorpusMessage, CorpusProblem, read_index, read_messages
 from training.corpus.archive import Archive
@@ -21,7 +21,7 @@ def archive_of(config: Path | None) -> Archive:
 
     Raises ConfigError when there is none or it is wrong.
     """
-    return Archive(load(find_config(config)).paths.state / "corpus")
+    return Archive(settings_of_service(config).paths.state / "corpus")
 
 
 def run_import(

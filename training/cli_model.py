@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from gateway.settings import find_config, load
+from gateway.store.ownership import settings_of_service
 from models.bundle import Bundle, BundleError
 from models.registry import Registry, expand_baseline
 from training.cli_model_history import History, Promotion
@@ -26,7 +26,7 @@ def models_directory(config: Path | None) -> Path:
 
     Raises ConfigError, and BundleError if the shipped model is damaged.
     """
-    directory = load(find_config(config)).models_directory
+    directory = settings_of_service(config).models_directory
     if not Registry(directory).names():
         expand_baseline(directory)
     return directory

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.locale import N_, Translator
-from gateway.settings import Settings, find_config, load
+from gateway.settings import Settings
+from gateway.store.ownership import settings_of_service
 from gateway.store.scored import DAY_MS
 from models.bundle import BundleError
 from models.calibration import DEFAULT_SCALE, PointsScale
@@ -31,7 +32,7 @@ _BANDS = {
 
 def run_shadow(name: str, *, config: Path | None) -> None:
     """Let a model score beside the serving one, or with ``none`` no more."""
-    settings = load(find_config(config))
+    settings = settings_of_service(config)
     _ = spoken(settings)
     try:
         registry = Registry(models_directory(config))
@@ -49,7 +50,7 @@ def run_shadow(name: str, *, config: Path | None) -> None:
 
 def run_compare(name: str | None, *, days: int, config: Path | None, as_json: bool) -> None:
     """Print how the watched model and the serving one differ on the mail of the last days."""
-    settings = load(find_config(config))
+    settings = settings_of_service(config)
     _ = spoken(settings)
     registry = Registry(settings.models_directory)
     shadow = name or _watched(registry)

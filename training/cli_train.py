@@ -14,23 +14,24 @@ from pathlib import Path
 import click
 
 from gateway.locale import Translator
-from gateway.settings import Settings, find_config, load
+from gateway.settings import Settings
+from gateway.store.ownership import settings_of_service
 from models.bundle import Bundle, BundleError
 from models.mailboxes.message import OnProblem
 from models.registry import Registry, baseline_directory
-from training.candidate import Candidate, train_candidate
+from training.candidate import train_candidate
 from training.cli_corpus import archive_of
 from training.cli_evaluate import progress_display
 from training.cli_language import spoken
 from training.cli_model import models_directory
-from training.cli_train_labels import tell_drift, tell_labels, tell_voices
+from training.cli_train_labels import tell_labels
+from training.cli_train_tell import as_json, tell
 from training.corpus import CorpusMessage, CorpusProblem, read_index
 from training.corpus.index import find_index
 from training.count_file import CountFileError, read_count_file, write_count_file
 from training.labels import LabelReport, lessons_of
-from training.lessons import Lessons, gather
+from training.lessons import IMPORTED, OTHERS, Lessons, gather
 from training.publish import publish
-from training.report_texts import ENGLISH
 from training.site_index import site_index
 from training.slabs import total
 
@@ -60,27 +61,29 @@ def run_train(request: TrainRequest) -> None:
         problems.append(problem)
         click.echo(str(problem), err=True)
 
-    settings = load(find_config(request.config))
-    say = spoken(settings)
+    settings = settings_of_service(request.config)
+    _ = spoken(settings)
     if request.counts is not None:
-        _write_counts(request.counts, request, settings, note, say)
+        _write_counts(request.counts, request, settings, note, _)
         return
     try:
         directory = models_directory(request.config)
         start = None if request.from_nothing else Bundle.load(baseline_directory())
     except BundleError as error:
         raise click.ClickException(str(error)) from error
-    live = _live(directory)
+    live = _live(directory, _)
     with progress_display(None, wanted=request.progress) as step:
         lessons, labels = _lessons(request, settings, note, step)
         try:
-            candidate = train_candidate(lessons, live, start, on_step=step, say=say)
+            candidate = train_candidate(lessons, live, start, on_step=step, say=_)
         except ValueError as error:  # also NothingToMeasure
-            raise click.ClickException(f"no model can be made of this mail: {error}") from error
+            why = _("no model can be made of this mail: {why}").format(why=_(str(error)))
+            raise click.ClickException(why) from error
     name = publish(candidate.bundle, directory)
-    _tell(name, candidate, labels, len(problems), as_json=request.as_json, say=say)
-    if not request.as_json and labels is not None:
-        tell_drift(settings)
+    if request.as_json:
+        click.echo(json.dumps(as_json(name, candidate, labels, len(problems))))
+    else:
+        tell(name, candidate, labels, settings)
     if not candidate.gate.passed:
         click.get_current_context().exit(1)
 
@@ -109,19 +112,25 @@ def _merged(request: TrainRequest) -> Lessons:
             lessons.extend(read_count_file(path).lessons)
         except CountFileError as error:
             raise click.ClickException(str(error)) from error
-    heard = [place for place, voice in enumerate(lessons.voices) if voice not in request.without]
+    trusted = {IMPORTED, *lessons.trusted}
+    heard = [
+        place
+        for place, voice in enumerate(lessons.voices)
+        if voice not in request.without and (voice in trusted or OTHERS not in request.without)
+    ]
     return lessons.chosen(heard)
 
 
 def _write_counts(
-    path: Path, request: TrainRequest, settings: Settings, note: OnProblem, say: Translator
+    path: Path, request: TrainRequest, settings: Settings, note: OnProblem, _: Translator
 ) -> None:
     with progress_display(None, wanted=request.progress) as step:
         lessons, labels = _lessons(request, settings, note, step)
     try:
         slabs = write_count_file(path, lessons)
     except OSError as error:
-        raise click.ClickException(f"{path} cannot be written: {error}") from error
+        text = _("{path} cannot be written: {error}").format(path=path, error=error)
+        raise click.ClickException(text) from error
     counts = total(slabs)
     if request.as_json:
         rows = [
@@ -136,11 +145,10 @@ def _write_counts(
         click.echo(json.dumps({"file": str(path), "digest": counts.digest(), "slabs": rows}))
         return
     if labels is not None:
-        tell_labels(labels, say)
+        tell_labels(labels, _)
     for slab in slabs:
         numbers = f"{slab.ham_messages:8} ham {slab.spam_messages:8} spam"
         click.echo(f"{slab.month}  {slab.customer or '-':24} {numbers}")
-    _ = say
     click.echo(
         _("{path}: {ham} ham and {spam} spam; on another machine: schwamm train --merge").format(
             path=path, ham=counts.ham_messages, spam=counts.spam_messages
@@ -161,58 +169,10 @@ def _mail(
     return chain.from_iterable(read_index(index, on_problem=note) for index in indexes)
 
 
-def _live(directory: Path) -> Bundle | None:
+def _live(directory: Path, _: Translator) -> Bundle | None:
     try:
         return Registry(directory).current()
     except BundleError as error:
-        click.echo(f"the model that serves cannot be compared with: {error}", err=True)
+        text = _("the model that serves cannot be compared with: {error}")
+        click.echo(text.format(error=error), err=True)
         return None
-
-
-def _tell(
-    name: str,
-    candidate: Candidate,
-    labels: LabelReport | None,
-    skipped: int,
-    *,
-    as_json: bool,
-    say: Translator,
-) -> None:
-    gate = candidate.gate
-    told = {
-        "model": name,
-        "gate_passed": gate.passed,
-        "reasons": list(gate.reasons),
-        "learned": candidate.learned,
-        "held_out": candidate.held_out,
-        "fixed_set": candidate.fixed_set,
-        "labels": None if labels is None else labels.as_json(),
-        "voices": [
-            {"person": one.person, "labels": one.labels, "worse": sorted(one.worse)}
-            for one in candidate.voices
-        ],
-        "skipped": skipped,
-        "candidate": gate.candidate.as_dict(),
-        "live": None if gate.live is None else gate.live.as_dict(),
-        "differences": {
-            key: [one.value, one.interval.low, one.interval.high]
-            for key, one in gate.differences.items()
-        },
-    }
-    if as_json:
-        click.echo(json.dumps(told))
-        return
-    if labels is not None:
-        tell_labels(labels, say)
-    click.echo(
-        f"{name}: learned {candidate.learned}, judged on {candidate.held_out} later messages; "
-        "then learned all"
-    )
-    for key, value in gate.candidate.as_dict().items():
-        live = "" if gate.live is None else f"   serving model {gate.live.as_dict()[key]:.3f}"
-        click.echo(f"  {ENGLISH[key]:28} {value:8.3f}%{live}")
-    tell_voices(candidate, say)
-    for reason in gate.reasons:
-        click.echo(f"refused: {reason}")
-    if gate.passed:
-        click.echo(f"passed its gate; to let it serve: schwamm model promote {name}")

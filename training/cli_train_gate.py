@@ -2,18 +2,41 @@
 
 Both are measured on the same held-out mail of the site, later than all that the candidate learned,
 and compared by the paired bootstrap. Ham is dearer than spam: a candidate that loses ham is
-refused even where that may be chance; one that misses more spam only where it is not.
+refused even where that may be chance; one that misses more spam only where it is not. And
+whatever serves now, a candidate that surely calls too much good mail spam is refused.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from gateway.locale import N_, Translator
 from training.measures import BoolArray, FloatArray, Measures, measure
-from training.measures_bootstrap import Difference, paired_differences
+from training.measures_bootstrap import Difference, paired_differences, wilson_interval
 
 MIN_HELD_OUT = 50
 """Ham, and spam, that the held-out mail must hold: below it no measure means anything."""
+MOST_CALLED_SPAM = 2.0
+"""Percent of the held-out ham that may be called spam; more, beyond chance, is refused."""
+_MOST_NAMED = 20
+
+_TOO_LITTLE = N_(
+    "too little mail to judge by: {ham} ham and {spam} spam were held out, "
+    "{needed} of each are needed"
+)
+_COSTS_HAM = N_(
+    "it costs ham: of {ham} held-out ham the candidate catches {lost} more than the "
+    "model that serves now"
+)
+_CALLS_HAM_SPAM = N_(
+    "it calls good mail spam: {number} of {ham} held-out ham, surely more than {limit} %"
+)
+_MISSES_SPAM = N_("it misses more spam: {value} percentage points more, between {low} and {high}")
+_RANKS_WORSE = N_(
+    "it tells ham and spam apart less well: 1-ROCA {value} points higher, between {low} and {high}"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +44,15 @@ class GateResult:
     """What the gate found. ``reasons`` are plain sentences, empty when the candidate passed.
 
     ``live`` and ``differences`` (candidate minus live) are None and empty where no model serves.
+    ``newly_caught`` are the positions of held-out ham that only the candidate calls spam, the
+    surest first: where a label is wrong, these are the mails to look at.
     """
 
     candidate: Measures
     live: Measures | None
     differences: dict[str, Difference]
     reasons: tuple[str, ...]
+    newly_caught: tuple[int, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -38,49 +64,73 @@ def judge(
     is_spam: BoolArray,
     candidate: FloatArray,
     live: FloatArray | None,
+    say: Translator,
     *,
     threshold: float,
     resamples: int = 1000,
 ) -> GateResult:
-    """Compare probabilities on held-out mail; ``threshold`` is where mail begins to be caught.
+    """Compare probabilities on held-out mail; from ``threshold`` on a message is called spam.
+
+    ``say`` puts the reasons into a language.
 
     Raises NothingToMeasure without ham or without spam.
     """
     mine = measure(is_spam, candidate, threshold=threshold)
+    reasons = _by_itself(is_spam, candidate, threshold, say)
+    caught = ~is_spam & (candidate >= threshold)
+    if live is None:
+        return GateResult(
+            candidate=mine,
+            live=None,
+            differences={},
+            reasons=tuple(reasons),
+            newly_caught=_surest(caught, candidate),
+        )
+    limits = (threshold, threshold)
+    found = paired_differences(is_spam, candidate, live, thresholds=limits, resamples=resamples)
+    caught_now = ~is_spam & (live >= threshold)
+    lost = int(caught.sum()) - int(caught_now.sum())
+    if lost > 0:
+        reasons.append(say(_COSTS_HAM).format(ham=int((~is_spam).sum()), lost=lost))
+    reasons += _worse_beyond_chance(found, say)
+    return GateResult(
+        candidate=mine,
+        live=measure(is_spam, live, threshold=threshold),
+        differences=found,
+        reasons=tuple(reasons),
+        newly_caught=_surest(caught & ~caught_now, candidate),
+    )
+
+
+def _surest(chosen: BoolArray, probability: FloatArray) -> tuple[int, ...]:
+    places = np.flatnonzero(chosen)
+    return tuple(places[np.argsort(-probability[places], kind="stable")][:_MOST_NAMED].tolist())
+
+
+def _by_itself(
+    is_spam: BoolArray, candidate: FloatArray, threshold: float, say: Translator
+) -> list[str]:
+    """Return what speaks against a candidate whatever serves now."""
     ham, spam = int((~is_spam).sum()), int(is_spam.sum())
     reasons = []
     if min(ham, spam) < MIN_HELD_OUT:
-        reasons.append(
-            f"too little mail to judge by: {ham} ham and {spam} spam were held out, "
-            f"{MIN_HELD_OUT} of each are needed"
-        )
-    if live is None:
-        return GateResult(candidate=mine, live=None, differences={}, reasons=tuple(reasons))
-    limits = (threshold, threshold)
-    found = paired_differences(is_spam, candidate, live, thresholds=limits, resamples=resamples)
-    theirs = measure(is_spam, live, threshold=threshold)
-    lost = round((mine.ham_misclassified_percent - theirs.ham_misclassified_percent) * ham / 100)
-    if lost > 0:
-        reasons.append(
-            f"it costs ham: of {ham} held-out ham the candidate catches {lost} more than the "
-            "model that serves now"
-        )
-    reasons += _worse_beyond_chance(found)
-    return GateResult(candidate=mine, live=theirs, differences=found, reasons=tuple(reasons))
+        reasons.append(say(_TOO_LITTLE).format(ham=ham, spam=spam, needed=MIN_HELD_OUT))
+    number = int((candidate[~is_spam] >= threshold).sum())
+    if wilson_interval(number / ham, ham).low > MOST_CALLED_SPAM:
+        limit = f"{MOST_CALLED_SPAM:g}"
+        reasons.append(say(_CALLS_HAM_SPAM).format(number=number, ham=ham, limit=limit))
+    return reasons
 
 
-def _worse_beyond_chance(found: dict[str, Difference]) -> list[str]:
+def _worse_beyond_chance(found: dict[str, Difference], say: Translator) -> list[str]:
     reasons = []
-    missed = found["spam_misclassified_percent"]
-    if missed.interval.low > 0.0:
-        reasons.append(
-            f"it misses more spam: {missed.value:.2f} percentage points more, "
-            f"between {missed.interval.low:.2f} and {missed.interval.high:.2f}"
-        )
-    ranks = found["roca_complement_percent"]
-    if ranks.interval.low > 0.0:
-        reasons.append(
-            f"it tells ham and spam apart less well: 1-ROCA {ranks.value:.3f} points higher, "
-            f"between {ranks.interval.low:.3f} and {ranks.interval.high:.3f}"
-        )
+    for name, sentence, digits in (
+        ("spam_misclassified_percent", _MISSES_SPAM, 2),
+        ("roca_complement_percent", _RANKS_WORSE, 3),
+    ):
+        value, interval = found[name].value, found[name].interval
+        if interval.low > 0.0:
+            numbers = {"value": value, "low": interval.low, "high": interval.high}
+            told = {key: f"{number:.{digits}f}" for key, number in numbers.items()}
+            reasons.append(say(sentence).format(**told))
     return reasons

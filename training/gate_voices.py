@@ -2,9 +2,11 @@
 
 The held-out mail alone cannot tell: whoever labels wrongly also labels the mail that is judged on,
 and may fill it. So for each person a model with all of their labels is compared with one without
-any, on the latest mail that others labelled. The same is asked of everybody in the quarantine
-together, on imported mail. And the finished model is compared with the serving one on the fixed
-set, which nobody but who imports mail has a say in, and which no model learns.
+any, on the latest mail that administrators labelled or imported; only where that is too little, on
+what all others labelled, for whoever labels most can make right labels look wrong. The same is
+asked of all who are no administrators together: people may have agreed. And the finished model
+is compared with the serving one on the fixed set, which nobody but who imports mail has a say in,
+and which no model learns.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gateway.locale import N_, Translator
-from training.lessons import IMPORTED
+from training.lessons import IMPORTED, OTHERS
 from training.measures import BoolArray, FloatArray
 from training.measures_bootstrap import Difference, paired_differences
 from training.split import IntArray
@@ -27,8 +29,8 @@ MIN_TEST = 25
 """Ham, and spam, that others must have labelled in the mail that is judged on."""
 MAX_VOICES = 5
 """People who are examined, those with the most labels; all are examined together."""
-EVERYBODY = "*"
-_TEST_SHARE = 0.3
+EVERYBODY = OTHERS
+_TEST_SHARES = (0.3, 0.4, 0.5)
 _MOST_OTHERS = 8000  # of the mail of others the latest, so that this takes a bounded time
 
 _WHAT = {
@@ -44,7 +46,11 @@ _ALONE = N_(
     "nobody else labelled enough to compare the labels of {person} ({number}) with; "
     "import mail, or let an administrator label, or: schwamm train --without {person}"
 )
-_OF_ALL = N_("with the labels of the quarantine ({number}) the model {what} that was imported")
+_OF_ALL = N_(
+    "with the labels of all who are no administrators ({number}) the model {what} that "
+    "administrators labelled or imported; look at them, or leave them out: "
+    "schwamm train --without '*'"
+)
 _FIXED = N_("the finished model {what} in the fixed set than the model that serves now")
 
 
@@ -76,7 +82,10 @@ class VoiceFinding:
 
 
 Score = Callable[[IntArray, IntArray], FloatArray]
-"""Fit a model on the first positions and return its log odds at the second."""
+"""Fit a model on the first positions, calibrate it there, and return its log odds at the second.
+
+Calibrated, for a mere shift of all scores is undone before a model serves and is no harm.
+"""
 
 
 def examine(voices: Voices, score: Score, *, resamples: int = 1000) -> list[VoiceFinding]:
@@ -85,22 +94,91 @@ def examine(voices: Voices, score: Score, *, resamples: int = 1000) -> list[Voic
     Who does most harm is named first and not heard when the others are examined: wrong labels
     must not make right ones look wrong.
     """
-    names = np.array(voices.names, dtype=object)
-    numbers = Counter(str(name) for name in names if name != IMPORTED)
+    inquiry = _Inquiry(voices, score, resamples)
+    numbers = Counter(name for name in voices.names if name != IMPORTED)
     people = [one for one, number in numbers.most_common(MAX_VOICES) if number >= MIN_LABELS]
-    heard = np.ones(len(names), dtype=np.bool_)
     blamed: list[VoiceFinding] = []
     while True:
-        found = [_examined(voices, one, names == one, heard, score, resamples) for one in people]
+        found = [inquiry.person(one) for one in people]
         worst = max(found, key=_harm, default=None)
         if worst is None or not worst.worse:
             break
         blamed.append(worst)
         people.remove(worst.person)
-        heard &= names != worst.person
-    if len(numbers) > 1 and not blamed and sum(numbers.values()) >= MIN_LABELS:
-        found.append(_examined(voices, EVERYBODY, names != IMPORTED, heard, score, resamples))
-    return blamed + found
+        inquiry.hear_no_more(worst.person)
+    crowd = inquiry.crowd()
+    return blamed + found + ([crowd] if crowd else [])
+
+
+class _Inquiry:
+    """Who is heard, and what was found; the same question is answered once."""
+
+    def __init__(self, voices: Voices, score: Score, resamples: int) -> None:
+        self._voices = voices
+        self._score = score
+        self._resamples = resamples
+        self._names = np.array(voices.names, dtype=object)
+        self._anchored = np.isin(self._names, [IMPORTED, *voices.trusted])
+        self._heard = np.ones(len(self._names), dtype=np.bool_)
+        self._known: dict[tuple[str, bytes], VoiceFinding] = {}
+        self._without: dict[tuple[bytes, bytes], FloatArray] = {}
+
+    def hear_no_more(self, person: str) -> None:
+        """Leave the labels of a person out of all that follows."""
+        self._heard &= self._names != person
+
+    def person(self, person: str) -> VoiceFinding:
+        """Hold one person against administrators and imports; or else against all others."""
+        mine = self._names == person
+        anchor = self._anchored & ~mine
+        if person in self._voices.trusted or self._enough(anchor):
+            return self._asked(person, mine, anchor)
+        return self._asked(person, mine, self._heard & ~mine)
+
+    def crowd(self) -> VoiceFinding | None:
+        """Hold all who are no administrators together against those who are, and imports."""
+        crowd = ~self._anchored & self._heard
+        if len(set(self._names[crowd])) < 2 or int(crowd.sum()) < MIN_LABELS:
+            return None
+        return self._asked(EVERYBODY, crowd, self._anchored)
+
+    def _enough(self, judges: BoolArray) -> bool:
+        learned, test = self._cut(judges)
+        is_spam = self._voices.is_spam
+        return _judges(is_spam[learned]) and _judges(is_spam[test])
+
+    def _cut(self, judges: BoolArray) -> tuple[IntArray, IntArray]:
+        """Learn the earlier part, judge by the later: more of it where one kind came seldom."""
+        others, groups = np.flatnonzero(judges)[-_MOST_OTHERS:], self._voices.groups
+        learned = test = others[:0]
+        for share in _TEST_SHARES:
+            cut = len(others) - round(len(others) * share)
+            learned, test = others[:cut], others[cut:]
+            test = test[~np.isin(groups[test], groups[learned])]
+            if _judges(self._voices.is_spam[test]):
+                break
+        return learned, test
+
+    def _asked(self, person: str, mine: BoolArray, judges: BoolArray) -> VoiceFinding:
+        key = (person, np.packbits(mine & self._heard).tobytes() + np.packbits(judges).tobytes())
+        if key not in self._known:
+            self._known[key] = self._examined(person, mine & self._heard, judges)
+        return self._known[key]
+
+    def _examined(self, person: str, mine: BoolArray, judges: BoolArray) -> VoiceFinding:
+        number, is_spam = int(mine.sum()), self._voices.is_spam
+        if not self._enough(judges):
+            alone = person != EVERYBODY and person not in self._voices.trusted
+            return VoiceFinding(person=person, labels=number, judged_on=0, worse={}, alone=alone)
+        without, test = self._cut(judges)
+        both = np.union1d(without, np.flatnonzero(mine))
+        key = (without.tobytes(), test.tobytes())
+        if key not in self._without:
+            self._without[key] = self._score(without, test)
+        worse = _surely_worse(
+            is_spam[test], self._score(both, test), self._without[key], 0.0, self._resamples
+        )
+        return VoiceFinding(person=person, labels=number, judged_on=len(test), worse=worse)
 
 
 def _harm(finding: VoiceFinding) -> float:
@@ -136,29 +214,6 @@ def fixed_set_sentences(
         return []
     worse = _surely_worse(is_spam, candidate, live, threshold, resamples)
     return [_(_FIXED).format(what=_what(worse, _))] if worse else []
-
-
-def _examined(
-    voices: Voices,
-    person: str,
-    mine: BoolArray,
-    heard: BoolArray,
-    score: Score,
-    resamples: int,
-) -> VoiceFinding:
-    others = np.flatnonzero(~mine & heard)[-_MOST_OTHERS:]
-    cut = len(others) - round(len(others) * _TEST_SHARE)
-    without, test = others[:cut], others[cut:]
-    test = test[~np.isin(voices.groups[test], voices.groups[without])]
-    number = int((mine & heard).sum())
-    if not _judges(voices.is_spam[test]) or not _judges(voices.is_spam[without]):
-        alone = person != EVERYBODY and person not in voices.trusted
-        return VoiceFinding(person=person, labels=number, judged_on=0, worse={}, alone=alone)
-    both = np.union1d(without, np.flatnonzero(mine & heard))
-    worse = _surely_worse(
-        voices.is_spam[test], score(both, test), score(without, test), 0.0, resamples
-    )
-    return VoiceFinding(person=person, labels=number, judged_on=len(test), worse=worse)
 
 
 def _judges(is_spam: BoolArray) -> bool:

@@ -16,7 +16,7 @@ from gateway.store.scored import DAY_MS
 from models.features import FEATURE_SPEC, Features
 from models.features_stored import StoredFeaturesError
 from models.fingerprint import Fingerprint, StoredFingerprintError
-from training.lessons import Lessons
+from training.lessons import OTHERS, Lessons
 from training.train import Example
 
 
@@ -64,7 +64,8 @@ def lessons_of(
 ) -> tuple[Lessons, LabelReport]:
     """Return what may be learned, and what became of the rest.
 
-    ``without`` are people whose labels are left out altogether.
+    ``without`` are people whose labels are left out altogether; `OTHERS` among them stands for
+    everybody who is no administrator.
     """
     lessons = Lessons()
     unwanted = frozenset(without)
@@ -73,7 +74,7 @@ def lessons_of(
     given: Counter[str] = Counter()
     other_spec = left_out = unusable = 0
     for label in sorted(book.standing, key=lambda one: (one.at_ms, one.mail_id)):
-        if label.person in unwanted:
+        if label.person in unwanted or (OTHERS in unwanted and label.role != ADMIN):
             left_out += 1
             continue
         if label.lesson.feature_spec != FEATURE_SPEC:
@@ -112,6 +113,7 @@ def _learn(label: StandingLabel, lessons: Lessons) -> bool:
         prints,
         voice=label.person,
         customer=label.customer,
+        name=label.mail_id,
     )
     if label.role == ADMIN:
         lessons.trusted.add(label.person)

@@ -17,6 +17,8 @@ from training.train import Example
 
 IMPORTED = ""
 """The voice of mail that an administrator imported with its labels."""
+OTHERS = "*"
+"""In place of a name: everybody who is no administrator."""
 
 _ONE_IN = 20
 _ENOUGH_TO_SHARE = 1000
@@ -28,7 +30,9 @@ class Lessons:
 
     ``times`` are seconds since 1970, None where a message does not say. ``voices`` are the people
     who labelled in the quarantine, `IMPORTED` for the archive. ``customers`` is whose mail it is,
-    empty where nobody knows. ``trusted`` are those of the voices that labelled as administrators.
+    empty where nobody knows. ``names`` are what people find a message by: the id of a mail, the
+    digest of an imported one, empty for one of another machine. ``trusted`` are those of the voices
+    that labelled as administrators.
     """
 
     examples: list[Example] = field(default_factory=list)
@@ -36,6 +40,7 @@ class Lessons:
     prints: list[Fingerprint] = field(default_factory=list)
     voices: list[str] = field(default_factory=list)
     customers: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
     trusted: set[str] = field(default_factory=set)
 
     def __len__(self) -> int:
@@ -53,6 +58,7 @@ class Lessons:
         *,
         voice: str = IMPORTED,
         customer: str = "",
+        name: str = "",
     ) -> None:
         """Add a message."""
         self.examples.append(example)
@@ -60,6 +66,7 @@ class Lessons:
         self.prints.append(prints)
         self.voices.append(voice)
         self.customers.append(customer)
+        self.names.append(name)
 
     def extend(self, other: Lessons) -> None:
         """Add all of the others."""
@@ -68,6 +75,7 @@ class Lessons:
         self.prints += other.prints
         self.voices += other.voices
         self.customers += other.customers
+        self.names += other.names
         self.trusted |= other.trusted
 
     def chosen(self, positions: Sequence[int] | IntArray) -> Lessons:
@@ -79,6 +87,7 @@ class Lessons:
             prints=[self.prints[place] for place in places],
             voices=[self.voices[place] for place in places],
             customers=[self.customers[place] for place in places],
+            names=[self.names[place] for place in places],
             trusted=set(self.trusted),
         )
 
@@ -104,7 +113,7 @@ def gather(stream: LabelledStream, *, on_step: Callable[[], None] = lambda: None
     for message, is_spam in stream:
         mail = scan(message.raw)
         example = Example(stored=extract(mail, message.raw).to_bytes(), is_spam=is_spam)
-        lessons.add(example, arrival_time(mail), fingerprint_of(mail))
+        lessons.add(example, arrival_time(mail), fingerprint_of(mail), name=message.source)
         on_step()
     return lessons
 

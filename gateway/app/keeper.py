@@ -14,12 +14,15 @@ import structlog
 
 from gateway.app.availability import AvailabilityJournal
 from gateway.app.life import Life, Seat
+from gateway.app.renewal import Renewal
 from gateway.app.retention import Retention, SteadyClock
 from gateway.app.routing import Routing
 from gateway.core.clock import SystemClock
 from gateway.core.errors import GatewayError, IndexUnavailableError
+from gateway.core.ids import IdSource
 from gateway.core.routing import NextHop
 from gateway.delivery.marks import Marks, load_key
+from gateway.delivery.notices import Notices
 from gateway.delivery.queue import Queue
 from gateway.delivery.relay import Relay
 from gateway.net.maildir import MaildirDelivery
@@ -43,10 +46,10 @@ _ADOPT_MS = 86_400_000  # older records without a row were found in the first ro
 _TROUBLES = 5  # failed rounds in a row before the index on disk is given up for now
 
 
-async def run_keeper(settings: Settings) -> None:
+async def run_keeper(settings: Settings, renewal: Renewal | None = None) -> None:
     """Keep until it is time to stop."""
     seat = Seat.taken(settings)
-    keeper = Keeper(settings=settings, life=Life(seat=seat))
+    keeper = Keeper(settings=settings, life=Life(seat=seat, renewal=renewal))
     await keeper.run()
 
 
@@ -189,6 +192,14 @@ class Keeper:
             settings=self.settings.delivery,
             clock=self.clock,
             owner=self._owner,
+            notices=Notices(
+                records=self._records,
+                generation=lambda: self._routing.current,
+                ids=IdSource(self.settings.node.name),
+                node=self.settings.node.name,
+                hostname=self.settings.smtp.hostname,
+                clock=self.clock,
+            ),
         )
         delivering = asyncio.create_task(self._queue.run())
         try:
@@ -211,6 +222,8 @@ class Keeper:
         """Ingest often, the rest now and then; returns when this index should be left."""
         retention = Retention(
             listings=index.listings,
+            purging=index.purging if index.persistent else None,
+            facts_days=self.settings.retention.facts_days,
             records=self._records,
             journal=self._journal,
             state=self._state,

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import select
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Self
 
 import structlog
 
+from gateway.app.renewal import Renewal
 from gateway.core.clock import Clock, SystemClock
 from gateway.net.listening import activated
 from gateway.settings import Settings
@@ -18,6 +20,16 @@ from gateway.telemetry.slots import Slots
 SUPERVISED = "SCHWAMM_SUPERVISED"  # "slot,lifeline fd,listener fd": set by the supervisor
 _TICK_S = 1.0
 _log = structlog.get_logger()
+
+
+def orphaned() -> bool:
+    """Whether this process has a supervisor that is dead; asked before anything is begun."""
+    given = os.environ.get(SUPERVISED, "")
+    if not given:
+        return False
+    lifeline = int(given.split(",")[1])
+    # Nobody writes into the pipe: it is readable when its only other end was closed.
+    return bool(select.select([lifeline], [], [], 0)[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +64,15 @@ class Seat:
 
 @dataclass(slots=True, kw_only=True)
 class Life:
-    """Runs until SIGTERM, SIGINT or the supervisor's death; ``on_tick`` is called every second."""
+    """Runs until SIGTERM, SIGINT or the supervisor's death; ``on_tick`` is called every second.
+
+    ``renewal`` answers SIGHUP where no supervisor does.
+    """
 
     seat: Seat
     clock: Clock = field(default_factory=SystemClock)
     on_tick: Callable[[], Awaitable[None]] | None = None
+    renewal: Renewal | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -64,6 +80,8 @@ class Life:
         loop = asyncio.get_running_loop()
 
         def stop(_number: int, _frame: object) -> None:
+            if self.renewal is not None:
+                self.renewal.terminate()
             with contextlib.suppress(RuntimeError):  # the loop is closed: we are leaving already
                 loop.call_soon_threadsafe(self.stopping.set)
 
@@ -71,7 +89,7 @@ class Life:
         # the whole group would then cut off the last steps of a process that leaves in order.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor's business
+        self._answer_hangup(loop)
         if self.seat.lifeline >= 0:
             loop.add_reader(self.seat.lifeline, self._supervisor_is_gone)
         while not self.stopping.is_set():
@@ -82,6 +100,22 @@ class Life:
                     await self.stopping.wait()
             except TimeoutError:
                 continue
+
+    def _answer_hangup(self, loop: asyncio.AbstractEventLoop) -> None:
+        renewal = self.renewal
+        if self.seat.lifeline >= 0 or renewal is None:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor's business
+            return
+
+        def begin() -> None:
+            if not renewal.wanted and renewal.ask():
+                self.stopping.set()
+
+        def hang_up(_number: int, _frame: object) -> None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(begin)
+
+        signal.signal(signal.SIGHUP, hang_up)
 
     def beat(self) -> None:
         """Tell the supervisor that this process lives."""

@@ -1,4 +1,7 @@
-"""What is no longer ours leaves the disk; what was held long enough expires first."""
+"""What is no longer ours leaves the disk; what was held long enough expires first.
+
+Later what was known of it goes too (gateway.store.purging).
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +12,7 @@ from gateway.core.clock import Clock
 from gateway.core.record import CopyState, Event, What
 from gateway.store.backup import removal_lock
 from gateway.store.journal import Journal
+from gateway.store.purging import Purging
 from gateway.store.queries import Listings
 from gateway.store.records import FileRecords
 
@@ -17,6 +21,8 @@ _SLICE = 500
 _GRACE_MS = 60_000  # a record this young may still be on its way into the index
 _STEADY_S = 3600.0
 _JUMP_MS = 60_000  # what time servers slew stays far below
+_DAY_MS = 86_400_000
+_PURGE_EVERY_S = 6 * 3600.0  # it reads all journals of days that are over
 
 
 @dataclass(slots=True)
@@ -45,16 +51,23 @@ class SteadyClock:
         return now_s - self._since_s >= _STEADY_S
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Retention:
-    """One round now and then; blocks for disk and database, so it runs in a thread."""
+    """One round now and then; blocks for disk and database, so it runs in a thread.
+
+    ``facts_days``: how long after its last event a mail that is gone is still known. Without
+    ``purging`` (an index in memory is no proof that a journal was read) facts stay.
+    """
 
     listings: Listings
+    purging: Purging | None
+    facts_days: int
     records: FileRecords
     journal: Journal
     state: Path
     clock: Clock
     steadiness: SteadyClock
+    _purge_at_s: float = 0.0
 
     def round(self) -> None:
         """Expire held copies whose time is over; remove records that no copy needs.
@@ -62,8 +75,8 @@ class Retention:
         Raises:
             GatewayError: database or disk failed; the next round goes on.
         """
-        now = self.clock.now_ms()
-        over = self.listings.expired(now) if self.steadiness.steady() else ()
+        now, steady = self.clock.now_ms(), self.steadiness.steady()
+        over = self.listings.expired(now) if steady else ()
         if over:
             self.journal.append_durable_now(
                 [
@@ -84,8 +97,21 @@ class Retention:
         with lock:
             removed = self._remove_settled()
             self.records.tidy(now - _GRACE_MS)
+            if steady:
+                self._purge(now)
         if removed:
             _log.info("records removed", records=removed)
+
+    def _purge(self, now_ms: int) -> None:
+        if self.purging is None or self.clock.monotonic_s() < self._purge_at_s:
+            return
+        before_ms = now_ms - self.facts_days * _DAY_MS
+        found = self.purging.purge(self.state / "journal", self.records, before_ms)
+        self._purge_at_s = (
+            self.clock.monotonic_s() + _PURGE_EVERY_S
+        )  # one that failed is tried again
+        if found.messages or found.lines:
+            _log.info("facts purged", messages=found.messages, lines=found.lines, files=found.files)
 
     def _remove_settled(self) -> int:
         removed = 0

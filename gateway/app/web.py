@@ -10,6 +10,7 @@ import structlog
 import uvicorn
 
 from gateway.app.life import Life, Seat
+from gateway.app.renewal import Renewal
 from gateway.app.routing import Routing
 from gateway.core.clock import SystemClock
 from gateway.core.errors import IndexUnavailableError
@@ -88,14 +89,14 @@ def _model(settings: Settings) -> str:
         return ""
 
 
-async def run_web(settings: Settings) -> None:
+async def run_web(settings: Settings, renewal: Renewal | None = None) -> None:
     """Serve until it is time to stop."""
     seat = Seat.taken(settings)
-    sock = (
-        socket.socket(fileno=seat.listener)
-        if seat.listener >= 0
-        else bind(settings.web.host, settings.web.port)
-    )
+    given = seat.listener >= 0
+    address = (settings.web.host, settings.web.port)
+    sock = socket.socket(fileno=seat.listener) if given else bind(*address)
+    if renewal is not None:
+        renewal.keep("web", sock, None if given else address)
     source = IndexStatus(settings, Routing(settings.paths.state / "generations"))
     server = uvicorn.Server(
         uvicorn.Config(
@@ -108,7 +109,7 @@ async def run_web(settings: Settings) -> None:
         )
     )
     serving = asyncio.create_task(server._serve([sock]))
-    life = Life(seat=seat)
+    life = Life(seat=seat, renewal=renewal)
     await life.run()
     server.should_exit = True
     await life.beat_while(serving)

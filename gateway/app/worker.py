@@ -3,12 +3,14 @@
 import asyncio
 import os
 import socket
+from typing import TYPE_CHECKING
 
 import structlog
 
 from gateway.app.availability import AvailabilityJournal
 from gateway.app.life import Life, Seat
 from gateway.app.models import ServingModels
+from gateway.app.renewal import Renewal
 from gateway.app.routing import Routing, ServedRecipients, all_pass_dsn_on
 from gateway.app.scanning import build_scanner, connection_checks
 from gateway.checks.check import ConnectionCheck, ConnectionFacts
@@ -18,6 +20,7 @@ from gateway.core.ids import IdSource
 from gateway.core.mail import Mail, Session
 from gateway.core.reply import Reply
 from gateway.delivery.marks import Marks, load_key
+from gateway.delivery.notices import Notices
 from gateway.delivery.relay import Relay
 from gateway.net.callout import Callout
 from gateway.net.listening import bind
@@ -31,9 +34,13 @@ from gateway.smtp.server import start_server
 from gateway.smtp.tls import CertificateFiles, TlsStore
 from gateway.store.journal import Journal
 from gateway.store.records import FileRecords
+from gateway.telemetry.greeted import Greeted
 from gateway.telemetry.networks import NetworkCounts
 from gateway.telemetry.slots import STRIKES_TO_HOLD
 from models.registry import Registry
+
+if TYPE_CHECKING:
+    from gateway.app.submission import Submission
 
 _log = structlog.get_logger()
 
@@ -58,7 +65,7 @@ class SlotGuard:
         return self._slots.strikes(bytes.fromhex(sha256)) >= STRIKES_TO_HOLD
 
 
-async def run_worker(settings: Settings) -> None:
+async def run_worker(settings: Settings, renewal: Renewal | None = None) -> None:
     """Serve SMTP until it is time to stop; then finish every message under way."""
     seat = Seat.taken(settings)
     clock = SystemClock()
@@ -80,6 +87,7 @@ async def run_worker(settings: Settings) -> None:
     )
     records = FileRecords(state / "records", state / "tmp")
     guard = SlotGuard(seat)
+    ids = IdSource(settings.node.name)
     intake = Intake(
         node=settings.node.name,
         hostname=hostname,
@@ -97,10 +105,20 @@ async def run_worker(settings: Settings) -> None:
         strikes=guard,
         marks=marks,
         clock=clock,
+        notices=Notices(
+            records=records,
+            generation=lambda: routing.current,
+            ids=ids,
+            node=settings.node.name,
+            hostname=hostname,
+            clock=clock,
+        ),
     )
 
     async def take(mail: Mail, facts: asyncio.Future[ConnectionFacts]) -> Reply:
-        return await intake.take(mail, routing.current, facts)
+        # Where a person who logged in dials in from says nothing about their mail.
+        about = None if mail.session.authenticated_as else facts
+        return await intake.take(mail, routing.current, about)
 
     nothing_to_ask: asyncio.Future[ConnectionFacts] = asyncio.get_running_loop().create_future()
     nothing_to_ask.set_result(ConnectionFacts())
@@ -110,6 +128,7 @@ async def run_worker(settings: Settings) -> None:
             return nothing_to_ask
         return asyncio.create_task(_look_up(session.ip, lists, settings.dns.budget_s))
 
+    submission = _submission(settings, routing)
     dsn = False
 
     async def tick() -> None:
@@ -117,12 +136,14 @@ async def run_worker(settings: Settings) -> None:
         routing.refresh()
         dsn = all_pass_dsn_on(routing.current, pool.offers_dsn)
         models.refresh()
+        if submission is not None:
+            submission.refresh()
 
     server = await start_server(
-        _listener(settings, seat),
+        _listener(settings, seat, renewal),
         settings=settings.smtp,
         clock=clock,
-        ids=IdSource(settings.node.name),
+        ids=ids,
         recipients=ServedRecipients(routing, Callout(pool, clock)),
         intake=take,
         on_connect=on_connect,
@@ -130,10 +151,12 @@ async def run_worker(settings: Settings) -> None:
         temporary=state / "tmp",
         tls=_tls(settings, clock),
         dsn_kept=lambda: dsn,
+        submission=submission,
+        greeted=Greeted.open(state / "run" / "greeted", clock),
         per_client=NetworkLimits(settings.smtp, _counts(settings, seat, clock)),
     )
     availability.note("process", f"smtp-{os.getpid()}", up=True)
-    life = Life(seat=seat, clock=clock, on_tick=tick)
+    life = Life(seat=seat, clock=clock, on_tick=tick, renewal=renewal)
     await life.run()
     await life.beat_while(server.drain(settings.smtp.drain_timeout_s))
     await pool.close()
@@ -154,10 +177,13 @@ async def _look_up(
     return ConnectionFacts(outcomes=tuple(outcomes))
 
 
-def _listener(settings: Settings, seat: Seat) -> socket.socket:
-    if seat.listener >= 0:
-        return socket.socket(fileno=seat.listener)
-    return bind(settings.smtp.host, settings.smtp.port)
+def _listener(settings: Settings, seat: Seat, renewal: Renewal | None) -> socket.socket:
+    given = seat.listener >= 0
+    address = (settings.smtp.host, settings.smtp.port)
+    sock = socket.socket(fileno=seat.listener) if given else bind(*address)
+    if renewal is not None:
+        renewal.keep("smtp", sock, None if given else address)
+    return sock
 
 
 def _counts(settings: Settings, seat: Seat, clock: SystemClock) -> NetworkCounts:
@@ -165,11 +191,19 @@ def _counts(settings: Settings, seat: Seat, clock: SystemClock) -> NetworkCounts
     if seat.lifeline < 0:
         return NetworkCounts.private(now_s=clock.monotonic_s)
     return NetworkCounts.open(
-        settings.paths.state / "run" / "networks",
+        settings.paths.state / "run" / "networks-2",
         slots=seat.slots,
         slot=seat.slot,
         now_s=clock.monotonic_s,
     )
+
+
+def _submission(settings: Settings, routing: Routing) -> "Submission | None":
+    if not settings.smtp.auth:
+        return None
+    from gateway.app.submission import Submission  # noqa: PLC0415  Argon2 only where it is wanted
+
+    return Submission(routing.directory, routing)
 
 
 def _tls(settings: Settings, clock: SystemClock) -> TlsStore:

@@ -5,6 +5,7 @@ Exit codes are a contract (architecture, section 8): 0 success, 1 failed check, 
 
 import importlib
 import sys
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 
 import click
@@ -76,22 +77,31 @@ def _pipeline_scorer(models: object = None) -> object:
     return importlib.import_module("gateway.cli.scan").pipeline_scorer(models)
 
 
+def _complain(error: GatewayError, shared: Mapping[str, object]) -> None:
+    # What commands share takes 50 ms to import: --help does not wait for it.
+    importlib.import_module("gateway.cli.context").complain(error, None, shared.get("language"))
+
+
 def main() -> None:
     """Run a command; what goes wrong is one line that says what to do next."""
+    shared: dict[str, object] = {}
     try:
-        code = schwamm.main(standalone_mode=False)
+        code = schwamm.main(standalone_mode=False, obj=shared)
     except click.exceptions.Exit as leave:
         code = leave.exit_code
     except click.Abort:
         code = 130
-    except click.ClickException as error:
+    except click.UsageError as error:
         error.show()
         code = error.exit_code
+    except click.ClickException as error:
+        click.echo(f"schwamm: {error.format_message()}", err=True)
+        code = error.exit_code
     except ConfigError as error:
-        click.echo(f"schwamm: {error}", err=True)
+        _complain(error, shared)
         code = 2
     except GatewayError as error:
-        click.echo(f"schwamm: {error}", err=True)
+        _complain(error, shared)
         code = 1
     except BrokenPipeError:
         code = 141

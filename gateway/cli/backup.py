@@ -3,9 +3,6 @@
 import contextlib
 import fcntl
 import os
-import pwd
-import shutil
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,13 +11,14 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.context import config_option, language
+from gateway.cli.context import language, own_config_option, progress_bar
 from gateway.core.clock import SystemClock
 from gateway.core.errors import ConfigError, GatewayError
-from gateway.locale import translator
+from gateway.locale import N_, translator
 from gateway.settings import Settings, find_config
 from gateway.store.backup import BackupError, Progress, back_up, removal_lock
 from gateway.store.lock import WriterLock
+from gateway.store.ownership import entry_of, hand_over
 from gateway.store.restore import is_empty, verify
 from gateway.store.restore import restore as put_in_place
 
@@ -29,7 +27,7 @@ _WAIT_FOR_KEEPER_S = 60.0
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@config_option
+@own_config_option
 def backup(settings: Settings, file: Path) -> None:
     """Write all of the state into a new FILE while the gateway runs.
 
@@ -38,13 +36,13 @@ def backup(settings: Settings, file: Path) -> None:
     _ = translator(language(settings))
     state = settings.paths.state
     if not state.is_dir():
-        raise ConfigError(f"{state} does not exist; there is nothing to back up")
+        raise ConfigError(N_("{path} does not exist; there is nothing to back up"), path=state)
     about: dict[str, object] = {
         "schwamm": version("schwamm"),
         "node": settings.node.name,
         "created_at_ms": SystemClock().now_ms(),
     }
-    with _nothing_removed(state), _shown(_("Backup")) as tell:
+    with _nothing_removed(settings), _shown(_("Backup")) as tell:
         written = back_up(state, file, about=about, config=_config(), tell=tell)
     click.echo(
         _("{files} files, {size} MB, are in {file}.").format(
@@ -60,15 +58,18 @@ def backup(settings: Settings, file: Path) -> None:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("--force", is_flag=True, help="Also where there is something: it is moved aside.")
-@config_option
+@own_config_option
 def restore(settings: Settings, file: Path, force: bool) -> None:
     """Put a backup in place of the state; the gateway must not run. The queue starts on hold."""
     _ = translator(language(settings))
     state = settings.paths.state
     if not force and not is_empty(state):
         raise GatewayError(
-            f"{state} is not empty; with --force what is there is moved aside, into a directory "
-            "beside what is restored"
+            N_(
+                "{path} is not empty; with --force what is there is moved aside, into a "
+                "directory beside what is restored"
+            ),
+            path=state,
         )
     with _shown(_("Checking")) as tell:
         checked = verify(file, tell=tell)
@@ -96,14 +97,16 @@ def _config() -> Path | None:
 
 
 @contextlib.contextmanager
-def _nothing_removed(state: Path) -> Iterator[None]:
+def _nothing_removed(settings: Settings) -> Iterator[None]:
     """Keep records from being removed: a backup reads them before and after the journals."""
+    state = settings.paths.state
     end = time.monotonic() + _WAIT_FOR_KEEPER_S
     while (lock := removal_lock(state)) is None:
         if time.monotonic() > end:
-            raise BackupError("another backup runs; try again when it is done")
+            raise BackupError(N_("another backup runs; try again when it is done"))
         time.sleep(0.2)
     with lock:
+        _give_to(settings.node.user, state / "run")  # the keeper takes this lock too
         yield
 
 
@@ -126,29 +129,20 @@ def _nobody_else(state: Path) -> Iterator[None]:
 
 
 def _running(state: Path) -> GatewayError:
-    return GatewayError(f"a gateway runs on {state}; stop it first, then restore")
+    return GatewayError(N_("a gateway runs on {path}; stop it first, then restore"), path=state)
 
 
 def _give_to(user: str, state: Path) -> None:
     """Root restores for the user that serves."""
     if os.geteuid() != 0 or not user:
         return
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError as error:
-        raise ConfigError(f"node.user: there is no user {user!r} on this machine") from error
-    for folder, _, names in os.walk(state):
-        for path in (folder, *(os.path.join(folder, name) for name in names)):  # noqa: PTH118
-            shutil.chown(path, entry.pw_uid, entry.pw_gid)
+    hand_over(state, entry_of(user))
 
 
 @contextlib.contextmanager
 def _shown(what: str) -> Iterator[Progress]:
     """A bar for whoever sits at the terminal."""
-    from rich.console import Console  # noqa: PLC0415  60 ms
-    from rich.progress import Progress as Bar  # noqa: PLC0415
-
-    with Bar(console=Console(file=sys.stderr), transient=True) as bar:
+    with progress_bar() as bar:
         task = bar.add_task(what, total=None)
 
         def tell(done: int, total: int) -> None:

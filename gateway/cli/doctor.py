@@ -1,18 +1,18 @@
 """``schwamm doctor``: one line for each thing that has to work, with the mend."""
 
 import asyncio
-import json
 import os
 import shutil
 import socket
 from collections.abc import AsyncIterator, Generator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from gateway.checks.dnsbl_health import probe
-from gateway.cli.context import json_option, language, printable
+from gateway.cli.context import json_option, language
+from gateway.cli.domain_test import DomainTester
+from gateway.cli.findings import Finding, show
 from gateway.core.clock import SystemClock
 from gateway.core.dns import Budget
 from gateway.core.errors import ConfigError, IndexUnavailableError, ResolverError
@@ -20,27 +20,20 @@ from gateway.core.routing import Domain, NextHop, NextHopKind
 from gateway.locale import Translator, translator
 from gateway.locale.drifting import drift_step, explain_drift
 from gateway.locale.reasons import LIST_REASONS, explain_code
+from gateway.locale.words import STATES, word
 from gateway.net.resolver import make_resolver
-from gateway.settings import Settings, find_config, load
+from gateway.settings import Settings, find_config
 from gateway.store.drifting import drift, drift_by_day
 from gateway.store.generations import load_current
 from gateway.store.index import Index
+from gateway.store.ownership import settings_of_service
 from models.bundle import BundleError
 from models.drift import Step
 from models.registry import Registry
 
 _LITTLE_ROOM = 1 << 30
 _CONNECT_S = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What was found about one thing; ``mend`` is empty when all is well."""
-
-    check: str
-    ok: bool
-    text: str
-    mend: str = ""
+_TESTS_AT_ONCE = 10
 
 
 @click.command()
@@ -48,28 +41,14 @@ class Finding:
 @json_option
 def doctor(config: Path | None, as_json: bool) -> None:
     """Check configuration, disk, database, DNS, lists, next hops and model."""
-    findings = list(_examine(config))
-    for finding in findings:
-        if as_json:
-            row = {
-                "check": finding.check,
-                "ok": finding.ok,
-                "text": finding.text,
-                "mend": finding.mend,
-            }
-            click.echo(json.dumps(row))
-            continue
-        mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
-        mend = f"  -> {finding.mend}" if finding.mend else ""
-        click.echo(f"{mark} {finding.check:<12} {printable(finding.text)}{printable(mend)}")
-    if not all(finding.ok for finding in findings):
+    if not show(_examine(config), as_json=as_json):
         raise SystemExit(1)
 
 
 def _examine(config: Path | None) -> Iterator[Finding]:
     try:
         path = find_config(config)
-        settings = load(path)
+        settings = settings_of_service(path)
     except ConfigError as error:
         _ = translator(language())
         mend = _("correct the file, or write a new one: schwamm init")
@@ -112,7 +91,10 @@ def _index(settings: Settings, _: Translator) -> Finding:
         return Finding(check="index", ok=False, text=str(error), mend="schwamm reindex")
     finally:
         index.close()
-    text = ", ".join(f"{number} {state.value}" for state, number in sorted(counts.items()))
+    chosen = language(settings)
+    text = ", ".join(
+        f"{number} {word(STATES, state.value, chosen)}" for state, number in sorted(counts.items())
+    )
     return Finding(check="index", ok=True, text=text or _("empty"))
 
 
@@ -184,6 +166,37 @@ async def _network(settings: Settings, domains: tuple[Domain, ...], _: Translato
         await resolver.aclose()
     hops = {hop for domain in domains for hop in domain.next_hops}
     findings.extend([await _next_hop(hop, _) for hop in sorted(hops, key=str)])
+    return [*findings, *await _back_doors(settings, domains, _)]
+
+
+async def _back_doors(
+    settings: Settings, domains: tuple[Domain, ...], _: Translator
+) -> list[Finding]:
+    """What ``schwamm domain test`` finds wrong; a next hop that is not there was told already."""
+    places = asyncio.Semaphore(_TESTS_AT_ONCE)
+    one_at_a_time: dict[NextHop, asyncio.Lock] = {}  # many domains may lie on one server
+    tester = DomainTester(settings, _)
+
+    async def wrong(domain: Domain) -> list[Finding]:
+        server = one_at_a_time.setdefault(domain.next_hops[0], asyncio.Lock())
+        async with server, places:
+            found = await tester.all(domain)
+        return [one for one in found if not one.ok and one.check != "reach"]
+
+    tested = [
+        one for one in domains if any(h.kind is not NextHopKind.MAILDIR for h in one.next_hops)
+    ]
+    answers = await asyncio.gather(*(wrong(domain) for domain in tested))
+    findings = []
+    for domain, found in zip(tested, answers, strict=True):
+        command = f"schwamm domain test {domain.name}"
+        if not found:
+            text = _("{domain}: nothing found").format(domain=domain.name)
+            findings.append(Finding(check="back door", ok=True, text=text))
+        for one in found:
+            text = f"{domain.name}: {one.check}: {one.text}"
+            mend = f"{one.mend}; {command}"
+            findings.append(Finding(check="back door", ok=False, text=text, mend=mend))
     return findings
 
 

@@ -6,9 +6,11 @@ from dataclasses import replace
 import click
 
 from gateway.cli.context import config_option, json_option, language, print_rows
+from gateway.cli.domain_test import test_domain
+from gateway.cli.passwords import password_option
 from gateway.cli.state import open_directory, operator
 from gateway.core.recipients import parse_recipient_rules
-from gateway.core.routing import Domain, OnOutage, parse_next_hop
+from gateway.core.routing import LONGEST_QUEUE_H, Domain, OnOutage, parse_next_hop
 from gateway.locale import translator
 from gateway.settings import Settings
 from gateway.store.directory import Customer
@@ -24,6 +26,11 @@ _CHOICES = (
     click.option("--spam-score", type=float),
     click.option("--reject-score", type=float),
     click.option("--retention-days", type=click.IntRange(1, 3650)),
+    click.option(
+        "--queue-hours",
+        type=click.IntRange(0, LONGEST_QUEUE_H),
+        help="How long mail may wait for the next hop; 0: delivery.expire_after_s.",
+    ),
     click.option("--recipients", help="any, list:anna,info, pattern:*.*, callout[:defer]."),
     click.option("--subject-tag", help="Put before the subject of unsure mail; empty: none."),
 )
@@ -52,7 +59,10 @@ def _changed(domain: Domain, given: dict[str, object]) -> Domain:
 
 @click.group()
 def domain() -> None:
-    """Domains that are served: add, list, set, remove."""
+    """Domains that are served: add, list, set, remove, test."""
+
+
+domain.add_command(test_domain)
 
 
 @domain.command("add")
@@ -124,6 +134,7 @@ def list_domains(settings: Settings, as_json: bool) -> None:
             "retention_days": one.retention_days,
             "subject_tag": one.subject_tag,
             "recipients": str(one.recipients),
+            "queue_hours": one.queue_hours,
         }
         for one in domains
     ]
@@ -196,7 +207,7 @@ def user() -> None:
 @click.option("--customer", "customer_id", help="Rights end at this customer.")
 @click.option("--domain", "domain_name", help="Rights end at this domain.")
 @click.option("--name", default="")
-@click.password_option()
+@password_option
 @config_option
 def add_user(
     settings: Settings,
@@ -223,7 +234,7 @@ def add_user(
 
 @user.command("password")
 @click.argument("login")
-@click.password_option()
+@password_option
 @config_option
 def set_password(settings: Settings, login: str, password: str) -> None:
     """Give a person a new password."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from gateway.core.verdict import Verdict
 from gateway.locale import translator
 from gateway.locale.reasons import explain_symbol
+from gateway.locale.words import VERDICTS, word
 
 
 def explained(verdict: Verdict | None, language: str) -> Iterator[str]:
@@ -14,7 +15,7 @@ def explained(verdict: Verdict | None, language: str) -> Iterator[str]:
         yield _("Not scanned: this mail stopped the scanner twice and is held unopened.")
         return
     yield _("{points} points: {verdict}").format(
-        points=f"{verdict.score:.1f}", verdict=verdict.kind.value
+        points=f"{verdict.score:.1f}", verdict=word(VERDICTS, verdict.kind.value, language)
     )
     for symbol in sorted(verdict.symbols, key=lambda one: -abs(one.points)):
         reason = explain_symbol(symbol.name, symbol.detail, language)

@@ -7,12 +7,22 @@ from datetime import UTC, datetime
 
 import click
 
-from gateway.cli.context import config_option, json_option, language, print_rows, printable
+from gateway.cli.context import (
+    complain,
+    config_option,
+    json_option,
+    language,
+    print_rows,
+    printable,
+)
 from gateway.cli.explaining import explained
 from gateway.cli.state import OpenState, open_review, open_state
+from gateway.core.clock import iso_utc
 from gateway.core.record import CopyState
 from gateway.locale import Translator, translator
-from gateway.quarantine.review import LabelValue, ReviewError
+from gateway.locale.reasons import HOLD_REASONS, explain_code
+from gateway.locale.words import STATES, spoken, word
+from gateway.quarantine.review import UNKNOWN_MAIL, LabelValue, ReviewError
 from gateway.settings import Settings
 from gateway.store.views import MessageView, QuarantineFilter
 
@@ -93,6 +103,7 @@ def list_held(
             ("state", _("State")),
         ],
         empty=_("Nothing is held."),
+        words={"state": spoken(STATES, language(settings))},
     )
     if page.next and not as_json:
         click.echo(_("There is more; raise --limit or narrow the filter."), err=True)
@@ -108,7 +119,7 @@ def show(settings: Settings, mail_id: str, raw: bool, as_json: bool) -> None:
     with open_review(settings) as (review, state):
         view = state.index.listings.show(mail_id)
         if view is None:
-            raise ReviewError(f"no mail with the id {mail_id}; see: schwamm quarantine list")
+            raise ReviewError(UNKNOWN_MAIL, id=mail_id)
         if raw:
             content = state.records.content(mail_id)
             review.viewed(mail_id)
@@ -159,7 +170,10 @@ def _print_view(view: MessageView, chosen: str) -> None:
         (_("Size"), _("{n} bytes").format(n=facts.size_bytes)),
     ]
     rows += [
-        (_("Copy for {recipient}").format(recipient=copy.recipient), copy.state)
+        (
+            _("Copy for {recipient}").format(recipient=copy.recipient),
+            word(STATES, copy.state, chosen),
+        )
         for copy in view.copies
     ]
     rows += [
@@ -167,6 +181,11 @@ def _print_view(view: MessageView, chosen: str) -> None:
     ]
     for heading, value in rows:
         click.echo(f"{heading + ':':<24} {printable(value)}")
+    for copy in view.copies:
+        if copy.state == CopyState.HELD and copy.expires_at_ms is not None:
+            reason = explain_code(HOLD_REASONS, copy.hold_reason, chosen)
+            until = _("It is kept until {time}.").format(time=iso_utc(copy.expires_at_ms))
+            click.echo(printable(f"{copy.recipient}: {reason} {until}"))
     click.echo("")
     for line in explained(facts.verdict, chosen):
         click.echo(printable(line))
@@ -190,7 +209,7 @@ def release(
                 release_it = review.release_as_ham if as_ham else review.release
                 recipients = release_it(mail_id, recipient)
             except ReviewError as error:
-                click.echo(f"schwamm: {error}", err=True)
+                complain(error, settings)
                 failed = True
                 continue
             for key, now, reply in _outcomes(state, mail_id, recipients):
@@ -255,7 +274,7 @@ def delete(settings: Settings, mail_ids: tuple[str, ...], recipient: str) -> Non
                 for key in review.delete(mail_id, recipient):
                     click.echo(_("{id}: deleted for {recipient}").format(id=mail_id, recipient=key))
             except ReviewError as error:
-                click.echo(f"schwamm: {error}", err=True)
+                complain(error, settings)
                 failed = True
     if failed:
         raise SystemExit(1)

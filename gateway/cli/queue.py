@@ -1,5 +1,8 @@
 """``schwamm queue``: mail that waits for its next hop."""
 
+from collections.abc import Iterator
+from typing import Final
+
 import click
 
 from gateway.cli.context import config_option, json_option, language, print_rows
@@ -7,10 +10,15 @@ from gateway.cli.state import open_state
 from gateway.core.clock import SystemClock
 from gateway.core.errors import GatewayError
 from gateway.core.record import CopyState, Event, What
-from gateway.locale import translator
+from gateway.locale import N_, translator
+from gateway.locale.words import STATES, spoken
 from gateway.settings import Settings
 from gateway.store.journal import Journal
+from gateway.store.queries import Listings
 from gateway.store.queue import QueueHold
+from gateway.store.views import CopyRow
+
+_PAGE: Final = 1000
 
 
 @click.group()
@@ -41,6 +49,7 @@ def list_waiting(settings: Settings, domain: str, limit: int, as_json: bool) -> 
             ("last_reply", _("Last reply")),
         ],
         empty=_("Nothing waits."),
+        words={"state": spoken(STATES, language(settings))},
     )
     if _hold(settings).held and not as_json:
         click.echo(_("The queue is on hold; let it go with: schwamm queue resume"), err=True)
@@ -48,11 +57,14 @@ def list_waiting(settings: Settings, domain: str, limit: int, as_json: bool) -> 
 
 @queue.command()
 @click.argument("mail_ids", nargs=-1)
+@click.option("--domain", default="", help="Everything that waits for this recipient domain.")
 @config_option
-def retry(settings: Settings, mail_ids: tuple[str, ...]) -> None:
+def retry(settings: Settings, mail_ids: tuple[str, ...], domain: str) -> None:
     """Try now: the mails named, or everything that waits."""
+    if mail_ids and domain:
+        raise click.UsageError("name mails or a domain, not both")
     _ = translator(language(settings))
-    count = _change(settings, mail_ids, None)
+    count = _change(settings, mail_ids, None, domain)
     click.echo(_("{n} copies are due now.").format(n=count))
 
 
@@ -88,21 +100,33 @@ def _hold(settings: Settings) -> QueueHold:
     return QueueHold(settings.paths.state / "queue.hold")
 
 
-def _change(settings: Settings, mail_ids: tuple[str, ...], state: CopyState | None) -> int:
+def waiting_copies(listings: Listings, domain: str = "") -> Iterator[CopyRow]:
+    """Every copy that waits, page by page."""
+    after: str | None = ""
+    while after is not None:
+        page = listings.queue(domain=domain, after=after, limit=_PAGE)
+        yield from page.rows
+        after = page.next
+
+
+def _change(
+    settings: Settings, mail_ids: tuple[str, ...], state: CopyState | None, domain: str = ""
+) -> int:
     """Write one event for each waiting copy: a new state, or its old one and due now."""
     clock = SystemClock()
     with open_state(settings) as opened:
-        rows = opened.index.listings.queue(limit=1000).rows
         if mail_ids:
-            rows = tuple(
+            rows = [
                 row
                 for mail_id in mail_ids
                 for row in opened.index.listings.copies(mail_id)
                 if row.state in {CopyState.QUEUED, CopyState.RELEASED}
-            )
+            ]
+        else:
+            rows = list(waiting_copies(opened.index.listings, domain))
         if mail_ids and not rows:
             raise GatewayError(
-                f"nothing waits under {', '.join(mail_ids)}; see: schwamm queue list"
+                N_("nothing waits under {ids}; see: schwamm queue list"), ids=", ".join(mail_ids)
             )
         now = clock.now_ms()
         events = [

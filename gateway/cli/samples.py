@@ -13,7 +13,8 @@ import click
 from gateway.cli.context import config_option, json_option, language, print_rows
 from gateway.cli.state import open_state
 from gateway.core.errors import ConfigError, GatewayError
-from gateway.locale import Translator, translator
+from gateway.locale import N_, Translator, translator
+from gateway.locale.words import STATES, word
 from gateway.settings import Settings
 from gateway.store.generations import load_current
 from gateway.store.index import Index
@@ -50,7 +51,7 @@ def send(settings: Settings, as_json: bool) -> None:
         ids = [_submit(settings, sample) for sample in bar]
     with open_state(settings) as state:
         views = [_await_view(state.index, mail_id, _) for mail_id in ids]
-    rows = [_row(view) for view in views]
+    rows = [_row(view, language(settings)) for view in views]
     print_rows(
         (_json_row(view) for view in views) if as_json else rows,
         as_json=as_json,
@@ -79,7 +80,9 @@ def send(settings: Settings, as_json: bool) -> None:
 def _samples(settings: Settings) -> list[Sample]:
     """Ham and German mail from here; spam by turns from a listed client, as in life."""
     if not (_DATA / "index").is_file():
-        raise GatewayError("no sample mail here; samples come with the source tree (tests/data)")
+        raise GatewayError(
+            N_("no sample mail here; samples come with the source tree (tests/data)")
+        )
     domain = _domain(settings)
     listed = settings.trial.listed[0] if settings.trial.dns_port and settings.trial.listed else ""
     here = "127.0.0.1"
@@ -102,7 +105,7 @@ def _samples(settings: Settings) -> list[Sample]:
 def _domain(settings: Settings) -> str:
     served = load_current(settings.paths.state / "generations").domains
     if not served:
-        raise ConfigError("no domain is served yet; add one: schwamm domain add ...")
+        raise ConfigError(N_("no domain is served yet; add one: schwamm domain add ..."))
     return served[0].name
 
 
@@ -145,8 +148,11 @@ def _submit(settings: Settings, sample: Sample) -> str:
             code, text = client.data(sample.content)
     except (OSError, smtplib.SMTPException) as error:
         raise GatewayError(
-            f"cannot send to {settings.smtp.host}:{settings.smtp.port}: {error}; "
-            "start the gateway in another terminal: make run"
+            N_(
+                "cannot send to {address}: {error}; start the gateway in another terminal: make run"
+            ),
+            address=f"{settings.smtp.host}:{settings.smtp.port}",
+            error=error,
         ) from error
     reply = text.decode("utf-8", "replace")
     mail_id = reply.rpartition("(id ")[2].rstrip(")")
@@ -162,11 +168,13 @@ def _await_view(index: Index, mail_id: str, _: Translator) -> MessageView:
         if view is not None:
             return view
         if time.monotonic() > end:
-            raise GatewayError(f"{mail_id} was taken but is not in the index; try: schwamm doctor")
+            raise GatewayError(
+                N_("{id} was taken but is not in the index; try: schwamm doctor"), id=mail_id
+            )
         time.sleep(0.1)
 
 
-def _row(view: MessageView) -> dict[str, object]:
+def _row(view: MessageView, chosen: str) -> dict[str, object]:
     verdict = view.facts.verdict
     symbols = sorted(verdict.symbols if verdict else (), key=lambda one: -abs(one.points))
     return {
@@ -175,7 +183,8 @@ def _row(view: MessageView) -> dict[str, object]:
         "score": f"{verdict.score:.1f}" if verdict else "",
         "symbols": ", ".join(f"{one.name} {one.points:+.1f}" for one in symbols[:3]),
         "copies": ", ".join(
-            f"{copy.recipient.partition('@')[0]}: {copy.state}" for copy in view.copies
+            f"{copy.recipient.partition('@')[0]}: {word(STATES, copy.state, chosen)}"
+            for copy in view.copies
         ),
     }
 

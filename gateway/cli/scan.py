@@ -97,7 +97,10 @@ def settings_or_defaults(config: Path | None) -> Settings:
     except ConfigError:
         if config is not None or Path("gateway.toml").is_file():
             raise
-        return Settings()
+        settings = Settings()
+        # Nobody chose the node's language: without one of the terminal's, English.
+        node = settings.node.model_copy(update={"language": "en"})
+        return settings.model_copy(update={"node": node})
 
 
 def models_of(settings: Settings) -> ContentModels:

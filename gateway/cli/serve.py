@@ -2,14 +2,13 @@
 
 import fcntl
 import os
-import pwd
 from pathlib import Path
 
 import click
 
 from gateway.cli.context import language
 from gateway.core.errors import ConfigError, InstanceRunningError
-from gateway.locale import translator
+from gateway.locale import N_, translator
 from gateway.settings import Settings, find_config, load
 
 
@@ -26,7 +25,7 @@ def serve(role: str | None, workers: int | None, config: Path | None) -> None:
     if role is not None:
         from gateway.app.roles import run_role  # noqa: PLC0415  each role imports only its rooms
 
-        run_role(role, settings)
+        run_role(role, settings, path)
         return
     raise SystemExit(_supervise(path, settings))
 
@@ -43,8 +42,11 @@ def _supervise(path: Path, settings: Settings) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InstanceRunningError(
-                f"another Schwamm runs on {state}; stop it first, or give this one its own state "
-                "directory (paths.state)"
+                N_(
+                    "another Schwamm runs on {path}; stop it first, or give this one its own "
+                    "state directory (paths.state)"
+                ),
+                path=state,
             ) from error
         supervisor = Supervisor(
             config=path,
@@ -65,25 +67,15 @@ def _state_directory(settings: Settings) -> Path:
         if not os.access(state, os.W_OK):
             raise PermissionError(f"no permission to write to {state}")
     except OSError as error:
-        raise ConfigError(f"state directory {state} cannot be used: {error}") from error
+        raise ConfigError(
+            N_("state directory {path} cannot be used: {error}"), path=state, error=error
+        ) from error
     if not (state / "generations" / "current").exists():
         raise ConfigError(
-            f"{state} was never set up; run: schwamm init DIR --domain D --next-hop H"
+            N_("{path} was never set up; run: schwamm init DIR --domain D --next-hop H"),
+            path=state,
         )
-    if os.geteuid() == 0 and settings.node.user:
-        _hand_over(state, settings.node.user)
     return state
-
-
-def _hand_over(state: Path, user: str) -> None:
-    """What root made here belongs to whom the gateway runs as."""
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError as error:
-        raise ConfigError(f"node.user: there is no user {user!r} on this machine") from error
-    for path in (state, *state.rglob("*")):
-        if path.lstat().st_uid == 0:
-            os.lchown(path, entry.pw_uid, entry.pw_gid)
 
 
 def _announce(settings: Settings) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.clock import SystemClock
 from gateway.core.errors import ConfigError
+from gateway.locale import N_
 from gateway.quarantine.review import Review, Reviewer
 from gateway.settings import Settings
 from gateway.store.index import Index
@@ -42,7 +43,8 @@ def open_state(settings: Settings) -> Iterator[OpenState]:
     state = settings.paths.state
     if not state.is_dir():
         raise ConfigError(
-            f"{state} does not exist yet; start the gateway once, or run schwamm init"
+            N_("{path} does not exist yet; start the gateway once, or run schwamm init"),
+            path=state,
         )
     lock = WriterLock.try_acquire(state / "index.lock")
     with contextlib.ExitStack() as closing:

@@ -1,14 +1,13 @@
 """``schwamm track`` and ``schwamm reindex``."""
 
-import sys
-
 import click
 
-from gateway.cli.context import config_option, json_option, language, printable
+from gateway.cli.context import config_option, json_option, language, printable, progress_bar
 from gateway.cli.state import open_state
 from gateway.core.clock import iso_utc
 from gateway.core.errors import GatewayError
 from gateway.locale import translator
+from gateway.locale.words import ACTIONS, EVENTS, STATES, VERDICTS, word
 from gateway.settings import Settings
 from gateway.store.lock import WriterLock
 from gateway.store.rebuild import rebuild
@@ -24,7 +23,8 @@ def track(settings: Settings, query: str, limit: int, as_json: bool) -> None:
     """Where is my mail? QUERY is an id, an address, a Message-ID or words of the subject."""
     import json  # noqa: PLC0415
 
-    _ = translator(language(settings))
+    chosen = language(settings)
+    _ = translator(chosen)
     with open_state(settings) as state:
         found = state.index.listings.track(query, limit=limit)
     if as_json:
@@ -40,27 +40,31 @@ def track(settings: Settings, query: str, limit: int, as_json: bool) -> None:
             f"{printable(row.subject)}"
         )
         score = "" if row.score is None else f" ({row.score:.1f})"
-        click.echo(f"    {row.verdict or '-'}{score}, {row.action}: {row.state}  {row.next_hop}")
+        verdict = word(VERDICTS, row.verdict, chosen) or "-"
+        action, now = word(ACTIONS, row.action, chosen), word(STATES, row.state, chosen)
+        click.echo(f"    {verdict}{score}, {action}: {now}  {row.next_hop}")
         for event in one.events:
             detail = event.json()
-            click.echo(f"    {iso_utc(event.at_ms)}  {printable(detail['what'])}  {_brief(detail)}")
+            what = printable(word(EVENTS, str(detail["what"]), chosen))
+            click.echo(f"    {iso_utc(event.at_ms)}  {what}  {_brief(detail, chosen)}")
 
 
-def _brief(event: dict[str, object]) -> str:
+def _brief(event: dict[str, object], chosen: str) -> str:
+    _ = translator(chosen)
     detail = event.get("detail")
     if not isinstance(detail, dict):
         return printable(detail)
-    shown = {key: detail[key] for key in ("state", "reply", "by", "label") if detail.get(key)}
-    return printable(" ".join(f"{key}={value}" for key, value in shown.items()))
+    shown = [word(STATES, str(detail["state"]), chosen)] if detail.get("state") else []
+    shown += [str(detail[key]) for key in ("label", "reply") if detail.get(key)]
+    if by := detail.get("by") or detail.get("person"):
+        shown.append(_("(by {person})").format(person=by))
+    return printable(" ".join(shown))
 
 
 @click.command()
 @config_option
 def reindex(settings: Settings) -> None:
     """Build the index anew from records and journals; mail goes on meanwhile."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import Progress  # noqa: PLC0415
-
     _ = translator(language(settings))
     state = settings.paths.state
     lock = WriterLock.try_acquire(state / "index.lock")
@@ -68,7 +72,7 @@ def reindex(settings: Settings) -> None:
         _ask_the_keeper(settings)
         click.echo(_("The running gateway builds its index anew; see its log."))
         return
-    with lock, Progress(console=Console(file=sys.stderr), transient=True) as progress:
+    with lock, progress_bar() as progress:
         tasks: dict[str, int] = {}
 
         def show(phase: str, done: int, total: int) -> None:

@@ -11,6 +11,9 @@ _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+"
 _DOT_STRING = re.compile(rf"{_ATEXT}(?:\.{_ATEXT})*\Z")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # a lone surrogate is no character
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")  # RFC 3490 §3.1
+_DEVIATIONS = frozenset("ßẞς")
+_JOINERS = frozenset("\u200c\u200d")
 _ROUTED = frozenset("%!@")
 ALWAYS_ACCEPTED = frozenset({"postmaster", "abuse"})  # RFC 5321 §4.5.1, RFC 2142 §4
 
@@ -95,7 +98,7 @@ def normal_domain(raw: str) -> str:
         raise AddressError("address literals are not routed")
     if not name.isascii():
         try:
-            name = name.encode("idna").decode("ascii")
+            name = ".".join(_a_label(label) for label in _DOTS.split(name))
         except UnicodeError as error:
             raise AddressError(f"domain is not a valid international name: {error}") from error
     name = name.lower()
@@ -105,6 +108,20 @@ def normal_domain(raw: str) -> str:
     if labels[-1].isdigit() and _is_ipv4(name):
         raise AddressError("an IP address is not a domain")
     return name
+
+
+def _a_label(label: str) -> str:
+    """One label in ASCII, as IDNA 2008 has it.
+
+    Python's codec is IDNA 2003, which takes ``straße`` for ``strasse``: two domains that may belong
+    to two people (RFC 5894 §7.2). Letters that the standards differ on are encoded here.
+    """
+    if _JOINERS & set(label):
+        raise UnicodeError("joiner in a label")
+    if label.isascii() or not _DEVIATIONS & set(label):
+        return label.encode("idna").decode("ascii")
+    plain = unicodedata.normalize("NFKC", label).lower()
+    return f"xn--{plain.encode('punycode').decode('ascii')}"
 
 
 def _is_ipv4(name: str) -> bool:

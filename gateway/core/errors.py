@@ -6,7 +6,16 @@ from gateway.core.reply import STORAGE_FULL, TRY_AGAIN, Reply
 
 
 class GatewayError(Exception):
-    """Anything Schwamm itself reports; its text tells a person what to do next."""
+    """Anything Schwamm itself reports; its text tells a person what to do next.
+
+    With ``parameters`` the message is a sentence of the catalogue, in English, with their names in
+    braces: whoever shows the error can say it in the reader's language (``gateway.locale``).
+    """
+
+    def __init__(self, message: str = "", /, **parameters: object) -> None:
+        super().__init__(message.format_map(parameters) if parameters else message)
+        self.sentence = message
+        self.parameters = parameters
 
 
 class ConfigError(GatewayError):

@@ -19,10 +19,10 @@ class CopyState(StrEnum):
     QUEUED = "queued"  # ours; the keeper will deliver it
     HELD = "held"  # in the quarantine
     RELEASED = "released"  # a person released it; queued for delivery
-    REFUSED = "refused"  # the client heard 5xx
+    REFUSED = "refused"  # the client heard 5xx, or its sender was told in a report
     DEFERRED = "deferred"  # the client heard 4xx and comes back
     DELETED = "deleted"  # a person deleted it
-    EXPIRED = "expired"  # its retention or its time in the queue ended
+    EXPIRED = "expired"  # its retention ended
 
     @property
     def ours(self) -> bool:

@@ -49,5 +49,8 @@ NO_SUCH_MAILBOX = Reply(code=550, enhanced="5.1.1", text="No such mailbox here")
 MAILBOX_UNCERTAIN = Reply(
     code=450, enhanced="4.2.0", text="Recipient cannot be checked now, please try again later"
 )
+LOGIN_LATER = Reply(
+    code=454, enhanced="4.7.0", text="Cannot check that now, please try again later"
+)
 MAIL_LOOP = Reply(code=554, enhanced="5.4.6", text="Mail loop: too many Received fields")
 HEADER_TOO_LARGE = Reply(code=554, enhanced="5.6.0", text="Header section too large")

@@ -4,6 +4,8 @@ Customers, domains and their choices live in the database; every node serves fro
 on disk, so that a dead database never stops routing (data model, section 2).
 """
 
+import ipaddress
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -11,7 +13,9 @@ from gateway.core.addresses import normal_domain
 from gateway.core.errors import ConfigError
 from gateway.core.recipients import ANYBODY, RecipientRules
 
+LONGEST_QUEUE_H = 30 * 24
 _TLS_OPTION = "?tls="
+_HOST = re.compile(r"\w(?:[\w.-]*\w)?\.?")
 
 
 class NextHopKind(StrEnum):
@@ -60,7 +64,8 @@ class NextHop:
 def parse_next_hop(text: str) -> NextHop:
     """Read ``HOST:PORT``, ``[V6]:PORT``, ``lmtp:HOST:PORT`` or ``maildir:/ABSOLUTE/PATH``.
 
-    Behind a port ``?tls=none``, ``may`` (the default), ``must`` or ``verify`` may follow.
+    Two slashes may stand before HOST, as in an URL. Behind a port ``?tls=none``, ``may`` (the
+    default), ``must`` or ``verify`` may follow.
 
     Raises:
         ConfigError: with an example of what is right.
@@ -74,18 +79,33 @@ def parse_next_hop(text: str) -> NextHop:
         return NextHop(kind=NextHopKind.MAILDIR, path=rest)
     hop_kind = NextHopKind.SMTP
     if colon and kind in {NextHopKind.SMTP, NextHopKind.LMTP}:
-        hop_kind, text = NextHopKind(kind), rest
+        hop_kind, text = NextHopKind(kind), rest.removeprefix("//")
     target, option, word = text.partition(_TLS_OPTION)
     if option and word not in set(TlsPolicy):
         raise ConfigError(f"next hop {text!r}: TLS is none, may, must or verify")
-    host, colon, port = target.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+    host, _, port = target.rpartition(":")
+    if not _is_host(host) or not _is_port(port):
         raise ConfigError(
-            f"next hop {text!r}: write HOST:PORT, e.g. mail.example.org:25, or maildir:/srv/mail"
+            f"next hop {text!r}: write HOST:PORT, e.g. mail.example.org:25 or [2001:db8::1]:25, "
+            "or maildir:/srv/mail"
         )
+    host = host.removeprefix("[").removesuffix("]")
     tls = TlsPolicy(word) if option else TlsPolicy.MAY
     return NextHop(kind=hop_kind, host=host, port=int(port), tls=tls)
+
+
+def _is_host(text: str) -> bool:
+    """A name, an IPv4 address, or an IPv6 address in brackets."""
+    if text.startswith("[") and text.endswith("]"):
+        try:
+            return ipaddress.ip_address(text[1:-1]).version == 6
+        except ValueError:
+            return False
+    return _HOST.fullmatch(text) is not None
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text) < 65536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +124,7 @@ class Domain:
     retention_days: int = 14
     subject_tag: str = ""  # empty: UNSURE mail is only marked by header fields
     recipients: RecipientRules = ANYBODY
+    queue_hours: int = 0  # how long a copy may wait for the next hop; 0: as the settings say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

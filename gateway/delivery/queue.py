@@ -9,20 +9,29 @@ import mmap
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
 
 from gateway.core.clock import Clock
 from gateway.core.errors import GatewayError, RecordFormatError, StorageError
-from gateway.core.handoff import CopyReply, Phase, printable
-from gateway.core.queueing import Claim, QueueStore
+from gateway.core.handoff import CopyReply
+from gateway.core.queueing import Claim, QueueStore, StoredMessage
 from gateway.core.record import Copy, Event, MessageFacts
 from gateway.core.routing import Generation, NextHop
-from gateway.core.verdict import Action
-from gateway.delivery.results import Settling, copy_event
+from gateway.delivery.notices import Told
+from gateway.delivery.report import FailedCopy
+from gateway.delivery.results import (
+    Settling,
+    all_without_answer,
+    copy_event,
+    gave_up,
+    recorded_copy,
+    reported,
+)
 from gateway.settings import DeliverySettings
+from gateway.store.codec import message_event
 
 _log = structlog.get_logger()
 
@@ -57,6 +66,15 @@ class DurableJournal(Protocol):
         Raises:
             StorageError: they may or may not survive.
         """
+
+
+class TellsSenders(Protocol):
+    """Reports on copies that failed (gateway.delivery.notices)."""
+
+    async def failure(
+        self, facts: MessageFacts, content: bytes | mmap.mmap, failed: Sequence[FailedCopy]
+    ) -> Told | None:
+        """Make a report durable; None when nobody may or wants to be told."""
 
 
 class Health(Protocol):
@@ -101,8 +119,10 @@ class Queue:
         clock: Clock,
         owner: str,
         chance: Callable[[], float] = random.random,
+        notices: TellsSenders | None = None,
     ) -> None:
         self._store = store
+        self._notices = notices
         self._relay = relay
         self._journal = journal
         self._health = health
@@ -263,24 +283,52 @@ class Queue:
                 self._wake.set()
 
     async def _attempt(self, unit: Sequence[Claim]) -> None:
-        replies = await self._hand_off(unit)
+        stored, replies = await self._hand_off(unit)
         events = [self._settled(claim, replies[claim.recipient]) for claim in unit]
-        await self._make_durable(events)
+        events, report = await self._told(unit, stored, replies, events)
+        await self._make_durable([*report, *events])
         for claim, event in zip(unit, events, strict=True):
             self._count(event)
             latest = self._held.get((claim.mail_id, claim.recipient), claim)
             if not await self._store.finish(latest, event):
                 self.counts["lost_leases"] += 1
 
-    async def _hand_off(self, unit: Sequence[Claim]) -> Mapping[str, CopyReply]:
+    async def _hand_off(
+        self, unit: Sequence[Claim]
+    ) -> tuple[StoredMessage | None, Mapping[str, CopyReply]]:
         try:
             stored = await self._store.load(unit[0].mail_id)
         except RecordFormatError as error:
-            return _all_without_answer(unit, f"record cannot be read: {error}")
+            return None, self._without_record(unit, f"record cannot be read: {error}")
         if stored is None:
-            return _all_without_answer(unit, "record is missing")
-        copies = [_copy_of(stored.facts, claim) for claim in unit]
-        return await self._relay.hand_off(stored.facts, stored.content, copies)
+            return None, self._without_record(unit, "record is missing")
+        copies = [recorded_copy(stored.facts, claim) for claim in unit]
+        return stored, await self._relay.hand_off(stored.facts, stored.content, copies)
+
+    def _without_record(self, unit: Sequence[Claim], why: str) -> Mapping[str, CopyReply]:
+        _log.error("queue_record_unusable", reason=why)
+        return all_without_answer(unit, why)
+
+    async def _told(
+        self,
+        unit: Sequence[Claim],
+        stored: StoredMessage | None,
+        replies: Mapping[str, CopyReply],
+        events: list[Event],
+    ) -> tuple[list[Event], list[Event]]:
+        """The events with what its sender is told of taken off the admin, and the report's own."""
+        failed = [
+            FailedCopy(recipient=event.recipient, reply=replies[event.recipient], expired=expired)
+            for claim, event in zip(unit, events, strict=True)
+            if (expired := gave_up(claim, event)) is not None
+        ]
+        if self._notices is None or stored is None or not failed:
+            return events, []
+        told = await self._notices.failure(stored.facts, stored.content, failed)
+        if told is None:
+            return events, []
+        settled = [reported(one) if one.recipient in told.recipients else one for one in events]
+        return settled, [message_event(told.facts, self._clock.now_ms())]
 
     def _settled(self, claim: Claim, reply: CopyReply) -> Event:
         domain = self._generation().domain(claim.domain)
@@ -289,6 +337,7 @@ class Queue:
             now_ms=self._clock.now_ms(),
             retention_days=domain.retention_days if domain else _RETENTION_DAYS,
             chance=self._chance(),
+            queue_hours=domain.queue_hours if domain else 0,
         )
         return copy_event(claim, reply, at)
 
@@ -345,30 +394,3 @@ class Queue:
         served = {hop for domain in self._generation().domains for hop in domain.next_hops}
         wanted = [hop for hop in self._health.down_hops() if hop in served]
         await asyncio.gather(*(self._health.probe(hop) for hop in wanted))
-
-
-def _copy_of(facts: MessageFacts, claim: Claim) -> Copy:
-    """The copy as the record has it, in the state it has now."""
-    for copy in facts.copies:
-        if copy.recipient == claim.recipient:
-            return replace(copy, state=claim.state)
-    spelling = [one.spelling for one in facts.envelope.rcpt_to if one.key == claim.recipient]
-    return Copy(
-        recipient=claim.recipient,
-        rcpt_to=spelling[0] if spelling else claim.recipient,
-        domain=claim.domain,
-        customer="",
-        action=Action.ACCEPT,
-        state=claim.state,
-        next_hop=claim.next_hop,
-    )
-
-
-def _all_without_answer(unit: Iterable[Claim], why: str) -> Mapping[str, CopyReply]:
-    _log.error("queue_record_unusable", reason=why)
-    return {
-        claim.recipient: CopyReply(
-            recipient=claim.recipient, phase=Phase.BEFORE_DOT, text=printable(why)
-        )
-        for claim in unit
-    }

@@ -1,15 +1,18 @@
 """From the result of one attempt to the journal event that decides about the copy; pure."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
-from gateway.core.handoff import CopyReply
+from gateway.core.handoff import CopyReply, Phase, printable
 from gateway.core.queueing import Claim
-from gateway.core.record import CopyState, Event, HoldReason, What
+from gateway.core.record import Copy, CopyState, Event, HoldReason, MessageFacts, What
+from gateway.core.verdict import Action
 from gateway.delivery.backoff import retry_delay_s
 from gateway.settings import DeliverySettings
 
 BY: Final = "queue"
+_OF_HELD: Final = frozenset({"hold_reason", "admin_only", "expires_at_ms"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +23,7 @@ class Settling:
     now_ms: int
     retention_days: int
     chance: float
+    queue_hours: int = 0  # the domain's own limit; 0: the settings'
 
 
 def copy_event(claim: Claim, reply: CopyReply, at: Settling) -> Event:
@@ -54,7 +58,8 @@ def _fate(claim: Claim, reply: CopyReply, at: Settling) -> dict[str, object]:
         return {"state": CopyState.DELIVERED.value}
     if reply.refused:
         return _held(HoldReason.REFUSED_BY_NEXT_HOP, at)
-    expires_at_ms = claim.since_ms + round(at.settings.expire_after_s * 1000)
+    expires_after_s = at.queue_hours * 3600 or at.settings.expire_after_s
+    expires_at_ms = claim.since_ms + round(expires_after_s * 1000)
     if at.now_ms >= expires_at_ms:
         return _held(HoldReason.QUEUE_EXPIRED, at)
     delay_s = retry_delay_s(claim.attempts + 1, at.settings, at.chance)
@@ -70,4 +75,52 @@ def _held(reason: HoldReason, at: Settling) -> dict[str, object]:
         "hold_reason": reason.value,
         "admin_only": True,
         "expires_at_ms": at.now_ms + at.retention_days * 86_400_000,
+    }
+
+
+def gave_up(claim: Claim, event: Event) -> bool | None:
+    """Whether a copy's time ran out (True) or it was refused (False); None when it lives on.
+
+    A copy that a person released is that person's: whoever sent it is not told of it.
+    """
+    if claim.state is not CopyState.QUEUED:
+        return None
+    reasons = {HoldReason.QUEUE_EXPIRED.value: True, HoldReason.REFUSED_BY_NEXT_HOP.value: False}
+    return reasons.get(str(event.detail.get("hold_reason")))
+
+
+def reported(event: Event) -> Event:
+    """The same end of a copy, now that its sender knows of it: nothing is held for the admin.
+
+    Also when its time ran out: EXPIRED is for what retention removes from the quarantine, and
+    counts for nothing else.
+    """
+    kept = {key: event.detail[key] for key in event.detail.keys() - _OF_HELD}
+    return replace(event, detail={**kept, "state": CopyState.REFUSED.value, "reported": True})
+
+
+def recorded_copy(facts: MessageFacts, claim: Claim) -> Copy:
+    """The copy as the record has it, in the state it has now."""
+    for copy in facts.copies:
+        if copy.recipient == claim.recipient:
+            return replace(copy, state=claim.state)
+    spelling = [one.spelling for one in facts.envelope.rcpt_to if one.key == claim.recipient]
+    return Copy(
+        recipient=claim.recipient,
+        rcpt_to=spelling[0] if spelling else claim.recipient,
+        domain=claim.domain,
+        customer="",
+        action=Action.ACCEPT,
+        state=claim.state,
+        next_hop=claim.next_hop,
+    )
+
+
+def all_without_answer(unit: Iterable[Claim], why: str) -> Mapping[str, CopyReply]:
+    """What an attempt comes to when the record cannot be had: it is made again."""
+    return {
+        claim.recipient: CopyReply(
+            recipient=claim.recipient, phase=Phase.BEFORE_DOT, text=printable(why)
+        )
+        for claim in unit
     }

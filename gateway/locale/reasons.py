@@ -46,9 +46,11 @@ SYMBOL_REASONS: Mapping[str, str] = MappingProxyType(
         "EXE_ATTACHMENT": N_("An attachment is a program: {file}."),
         "DOUBLE_EXTENSION": N_("A program is attached that pretends to be a document: {file}."),
         "GTUBE": N_("The message contains the test text for spam filters."),
-        "BAYES_SPAM": N_("The words of the message are typical of spam (probability {p})."),
-        "BAYES_UNSURE": N_("The words of the message do not tell for sure (probability {p})."),
-        "BAYES_HAM": N_("The words of the message are typical of wanted mail (probability {p})."),
+        "BAYES_SPAM": N_("The words of the message are typical of spam (spam probability {p})."),
+        "BAYES_UNSURE": N_("The words of the message do not tell for sure (spam probability {p})."),
+        "BAYES_HAM": N_(
+            "The words of the message are typical of wanted mail (spam probability {p})."
+        ),
     }
 )
 

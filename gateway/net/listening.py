@@ -9,7 +9,7 @@ from gateway.core.errors import ConfigError
 
 _PATIENCE_S = 5.0  # children of a killed supervisor need a moment to let go of the port
 _BACKLOG = 1024
-_FIRST_PASSED = 3  # SD_LISTEN_FDS_START
+FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 
 
 def activated() -> dict[str, socket.socket]:
@@ -24,7 +24,7 @@ def activated() -> dict[str, socket.socket]:
     found: dict[str, socket.socket] = {}
     for number in range(int(os.environ.get("LISTEN_FDS", "0"))):
         name = names[number] if number < len(names) and names[number] in {"smtp", "web"} else "smtp"
-        sock = socket.socket(fileno=_FIRST_PASSED + number)
+        sock = socket.socket(fileno=FIRST_PASSED + number)
         sock.setblocking(False)
         found.setdefault(name, sock)
     return found

@@ -60,16 +60,25 @@ class SmtpConnection:
 
     @classmethod
     async def connect(
-        cls, hop: NextHop, *, hostname: str, settings: DeliverySettings, tls: ssl.SSLContext | None
+        cls,
+        hop: NextHop,
+        *,
+        hostname: str,
+        settings: DeliverySettings,
+        tls: ssl.SSLContext | None,
+        source: str = "",
     ) -> Self | ConnectFault:
         """Connect, greet, and use STARTTLS where ``tls`` is given and the next hop offers it.
 
-        Where the next hop's policy demands TLS, there is no connection without.
+        Where the next hop's policy demands TLS, there is no connection without. ``source`` is the
+        address of ours to come from.
         """
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(settings.connect_timeout_s):
-                _, wire = await loop.create_connection(SmtpWire, hop.host, hop.port)
+                _, wire = await loop.create_connection(
+                    SmtpWire, hop.host, hop.port, local_addr=(source, 0) if source else None
+                )
         except TimeoutError:
             return ConnectFault(text=f"no connection within {settings.connect_timeout_s:g} s")
         except (OSError, ValueError) as error:  # ValueError: a host name that IDNA refuses
@@ -142,6 +151,12 @@ class SmtpConnection:
     async def _command(self, line: str, what: str) -> WireReply:
         self._wire.write(line.encode() + b"\r\n")
         return await self._wire.reply(self._settings.command_timeout_s, what)
+
+    @property
+    def tls_version(self) -> str:
+        """The TLS version in use, empty for plain text."""
+        secured = self._wire.transport.get_extra_info("ssl_object")
+        return secured.version() or "" if secured is not None else ""
 
     @property
     def usable(self) -> bool:
@@ -305,6 +320,23 @@ class SmtpConnection:
 
         None when the conversation failed or MAIL was refused. Cancelled, the connection is cut.
         """
+        said = await self._ask("", addresses)
+        return said[1] or None if said is not None else None
+
+    async def reply_to(self, mail_from: str, rcpt_to: str) -> WireReply | None:
+        """Its refusal of a sender, else what it says to the recipient; no message follows.
+
+        None when the conversation failed. Cancelled, the connection is cut.
+        """
+        said = await self._ask(mail_from, [rcpt_to])
+        if said is None:
+            return None
+        mail, replies = said
+        return replies[0] if replies else mail
+
+    async def _ask(
+        self, mail_from: str, addresses: Sequence[str]
+    ) -> tuple[WireReply, tuple[WireReply, ...]] | None:
         self._allow(self._settings.command_timeout_s)
         reset, completed = self._mid_transaction, False
         self._mid_transaction = True
@@ -312,7 +344,7 @@ class SmtpConnection:
             if reset:
                 self._wire.write(b"RSET\r\n")
                 await self._reset_reply()
-            self._wire.write(b"MAIL FROM:<>\r\n")
+            self._wire.write(f"MAIL FROM:<{mail_from}>\r\n".encode("ascii"))
             mail = await self._reply("MAIL of a question")
             replies = []
             for address in addresses if mail.code == 250 else ():
@@ -320,7 +352,7 @@ class SmtpConnection:
                 self._wire.write(rcpt_command(recipient, self.offer))
                 replies.append(await self._reply("RCPT of a question"))
             completed = all(reply.code != 421 for reply in (mail, *replies))
-            return tuple(replies) or None
+            return mail, tuple(replies)
         except WireFaultError:
             return None
         finally:

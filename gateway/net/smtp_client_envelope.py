@@ -20,6 +20,7 @@ _NEEDS_8BITMIME = Reply(
 _TOO_BIG = Reply(code=552, enhanced="5.3.4", text="message is larger than the next hop's SIZE")
 _BAD_ADDRESS = Reply(code=553, enhanced="5.1.3", text="address cannot be sent in a command")
 _PATH = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s<>"]+)(?:@[^\s<>"]+)?\Z')
+_UNSENDABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 _PARAMETER = re.compile(r"[!-<>-~\u0080-\ud7ff\ue000-\U0010ffff]{1,500}\Z")
 
@@ -70,12 +71,14 @@ def mail_command(transaction: Transaction, offer: Offer) -> bytes:
 
 
 def rcpt_command(recipient: Recipient, offer: Offer) -> bytes:
-    """``RCPT TO`` with the spelling that came.
+    """``RCPT TO`` with the spelling that came; a domain beyond ASCII goes as A-label.
 
+    Standards differ on which domain a U-label is (IDNA 2003, 2008, UTS 46). The A-label is the one
+    that was found to be ours: a next hop that reads the U-label otherwise must not relay for us.
     Where the next hop does not offer DSN its parameters go no further (RFC 3461 §5.2.2); we notify
     nobody ourselves, and do not announce DSN then.
     """
-    parts = [f"RCPT TO:<{_spelling(recipient.rcpt_to, offer)}>"]
+    parts = [f"RCPT TO:<{_routed(recipient.rcpt_to)}>"]
     if offer.dsn:
         parts += _parameters(offer, NOTIFY=recipient.notify, ORCPT=recipient.orcpt)
     return " ".join(parts).encode() + b"\r\n"
@@ -92,8 +95,8 @@ def _parameters(offer: Offer, **given: str) -> list[str]:
 
 def needs_smtputf8(transaction: Transaction) -> bool:
     """Whether the envelope or the header section needs RFC 6531 at the next hop."""
-    envelope = (transaction.mail_from, *(one.rcpt_to for one in transaction.recipients))
-    if not all(address.isascii() for address in envelope):
+    routed = (_routed(one.rcpt_to) for one in transaction.recipients)
+    if not all(address.isascii() for address in (transaction.mail_from, *routed)):
         return True
     return transaction.smtputf8 and not transaction.content.header_is_ascii()
 
@@ -139,8 +142,13 @@ def _refuse(transaction: Transaction, hop: NextHop, reply: Reply) -> HandOff:
 
 
 def _spelling(address: str, offer: Offer) -> str:
-    """As it came; without SMTPUTF8 a non-ASCII domain goes out as A-label."""
-    if address.isascii() or offer.smtputf8:
+    """A sender as it came; without SMTPUTF8 a non-ASCII domain goes out as A-label."""
+    return address if offer.smtputf8 else _routed(address)
+
+
+def _routed(address: str) -> str:
+    """With an ASCII domain."""
+    if address.isascii():
         return address
     local, _, _ = address.rpartition("@")
     try:
@@ -153,7 +161,7 @@ def _fits_in_command(address: str) -> bool:
     """No control character (CR and LF would be a second command), nothing that ends the path."""
     if len(address) > 320 or not (address == "" or _PATH.match(address)):
         return False
-    return not any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) <= 0xDFFF for c in address)
+    return _UNSENDABLE.search(address) is None
 
 
 def _is_ascii(transaction: Transaction) -> bool:

@@ -14,7 +14,10 @@ from typing import Protocol
 from gateway.core.clock import Clock
 from gateway.core.errors import GatewayError
 from gateway.core.record import CopyState, Event, MessageFacts, What
+from gateway.locale import N_
 from gateway.store.errors import RecordMissingError
+
+UNKNOWN_MAIL = N_("no mail with the id {id}; see: schwamm quarantine list")
 
 
 class ReviewError(GatewayError):
@@ -130,8 +133,9 @@ class Review:
         Raises:
             ReviewError: its bytes are no longer kept, and no earlier label kept its features.
         """
-        if not self.listings.copies(mail_id):
-            raise ReviewError(f"no mail with the id {mail_id}; see: schwamm quarantine list")
+        # What was known of a mail is purged in the end; a label of it stays and can be changed.
+        if not (self.listings.copies(mail_id) or self.listings.has_label_features(mail_id)):
+            raise ReviewError(UNKNOWN_MAIL, id=mail_id)
         self.journal.append_durable_now([self._label_event(mail_id, label, reason)])
 
     def viewed(self, mail_id: str) -> None:
@@ -154,7 +158,8 @@ class Review:
         except RecordMissingError:
             if not self.listings.has_label_features(mail_id):
                 raise ReviewError(
-                    f"{mail_id} can no longer be labelled: its bytes are not kept any more"
+                    N_("{id} can no longer be labelled: its bytes are not kept any more"),
+                    id=mail_id,
                 ) from None
         return Event(at_ms=self.clock.now_ms(), what=What.LABEL, mail_id=mail_id, detail=detail)
 
@@ -165,15 +170,17 @@ class Review:
         from models.fingerprint import fingerprint_of  # noqa: PLC0415
         from models.message import scan  # noqa: PLC0415
 
-        arrived_at_ms = self.records.read(mail_id).received_at_ms
+        facts = self.records.read(mail_id)
         content = self.records.content(mail_id)
         mail = scan(content)
+        customers = {copy.customer for copy in facts.copies}
         return {
+            "customer": customers.pop() if len(customers) == 1 else "",
             "feature_spec": FEATURE_SPEC,
             "features": {
                 "hashes": _base64(extract(mail, bytes(content)).to_bytes()),
                 "fingerprint": _base64(fingerprint_of(mail).to_bytes()),
-                "arrived_at_ms": arrived_at_ms,
+                "arrived_at_ms": facts.received_at_ms,
             },
         }
 
@@ -183,21 +190,26 @@ class Review:
     def _releasable(self, mail_id: str, recipient: str) -> list[HeldCopy]:
         copies = self._held(mail_id, recipient)
         if any(copy.admin_only for copy in copies) and self.reviewer.role != "admin":
-            raise ReviewError(f"{mail_id} may only be released by an administrator")
+            raise ReviewError(N_("{id} may only be released by an administrator"), id=mail_id)
         return copies
 
     def _held(self, mail_id: str, recipient: str) -> list[HeldCopy]:
         copies = self.listings.copies(mail_id)
         if not copies:
-            raise ReviewError(f"no mail with the id {mail_id}; see: schwamm quarantine list")
+            raise ReviewError(UNKNOWN_MAIL, id=mail_id)
         chosen = [copy for copy in copies if not recipient or copy.recipient == recipient.lower()]
         if not chosen:
             known = ", ".join(copy.recipient for copy in copies)
-            raise ReviewError(f"{mail_id} has no copy for {recipient}; there are: {known}")
+            raise ReviewError(
+                N_("{id} has no copy for {recipient}; there are: {known}"),
+                id=mail_id,
+                recipient=recipient,
+                known=known,
+            )
         held = [copy for copy in chosen if copy.state == CopyState.HELD]
         if not held:
             states = ", ".join(f"{copy.recipient}: {copy.state}" for copy in chosen)
-            raise ReviewError(f"{mail_id} is not held any more ({states})")
+            raise ReviewError(N_("{id} is not held any more ({states})"), id=mail_id, states=states)
         return held
 
     def _settle(

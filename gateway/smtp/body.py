@@ -130,6 +130,7 @@ class Body:
 
     def _write(self, block: bytearray) -> None:
         try:
+            self._directory.mkdir(exist_ok=True)  # somebody may have tidied it away
             disk = os.statvfs(self._directory)
             if disk.f_bavail * disk.f_frsize < self._limits.disk_reserve_bytes:
                 raise StorageFullError("temporary file for a message: the rest of the disk is kept")

@@ -122,11 +122,14 @@ def _parameters(tail: str) -> dict[str, str | None]:
     return found
 
 
-def mail_parameters(given: dict[str, str | None], *, max_bytes: int) -> MailParameters:
+def mail_parameters(
+    given: dict[str, str | None], *, max_bytes: int, auth: bool = False
+) -> MailParameters:
     """Check the parameters of MAIL.
 
     Those of DSN are taken where DSN is not announced, too: refusing them would lose good mail of
-    careless clients, and nothing was promised to them.
+    careless clients, and nothing was promised to them. With ``auth``, where SMTP AUTH is offered,
+    its parameter is checked and means nothing to us (RFC 4954 §5).
 
     Raises:
         RefusedCommandError: 501, 552 or 555.
@@ -147,6 +150,10 @@ def mail_parameters(given: dict[str, str | None], *, max_bytes: int) -> MailPara
         if ret not in {"FULL", "HDRS"}:
             raise RefusedCommandError(BAD_ARGUMENTS, "unknown RET")
     envid = _xtext(left, "ENVID")
+    if auth and "AUTH" in left and left["AUTH"] != "<>":
+        _xtext(left, "AUTH", _MAX_ORCPT)
+    elif auth:
+        left.pop("AUTH", None)
     if left:
         raise RefusedCommandError(UNKNOWN_PARAMETER, "unknown parameter of MAIL")
     return MailParameters(
@@ -166,11 +173,11 @@ def _size(left: dict[str, str | None], max_bytes: int) -> int | None:
     return size
 
 
-def _xtext(left: dict[str, str | None], key: str) -> str:
+def _xtext(left: dict[str, str | None], key: str, most: int = _MAX_ENVID) -> str:
     if key not in left:
         return ""
     value = left.pop(key) or ""
-    if not value or len(value) > _MAX_ENVID or _XTEXT.match(value) is None:
+    if not value or len(value) > most or _XTEXT.match(value) is None:
         raise RefusedCommandError(BAD_ARGUMENTS, f"malformed {key}")
     return value
 

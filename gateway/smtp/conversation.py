@@ -11,8 +11,9 @@ from gateway.core.mail import Session
 from gateway.core.reply import TRY_AGAIN, Reply
 from gateway.smtp import answers
 from gateway.smtp.answers import wire
+from gateway.smtp.auth import MAX_LINE_BYTES
 from gateway.smtp.commands import RefusedCommandError
-from gateway.smtp.limits import client_ip
+from gateway.smtp.limits import client_ip, client_of
 from gateway.smtp.ports import F
 from gateway.smtp.proxy import ProxyHeaderError, parse_proxy_header
 from gateway.smtp.service import Service
@@ -22,18 +23,19 @@ from gateway.smtp.wire import EndedError, Wire
 T = TypeVar("T")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 # RFC 5321 §4.5.3.1.4, plus what each extension adds: SIZE 26, 8BITMIME 17, SMTPUTF8 10 and DSN 107
-# for MAIL; DSN 500 for RCPT. With CR LF.
-_MAX_LINE = {b"MAIL": 672, b"RCPT": 1012}
+# for MAIL (500 more for AUTH, RFC 4954 §3, where somebody logged in); DSN 500 for RCPT. With CR LF.
+_MAX_LINE = {b"MAIL": 672, b"RCPT": 1012, b"AUTH": MAX_LINE_BYTES}
 _MAX_LINE_OTHERS = 512
+_MORE_FOR_AUTH = 500
 _MAX_HELO = 255
 _VERBS = {
     verb.encode(): f"smtp_{verb}"
     for verb in (
         *("HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT"),
-        *("VRFY", "EXPN", "HELP", "STARTTLS"),
+        *("VRFY", "EXPN", "HELP", "STARTTLS", "AUTH"),
     )
 }
-_KNOWN_BUT_NOT_HERE = frozenset({b"AUTH", b"ETRN", b"TURN", b"ATRN", b"SEND", b"SOML", b"SAML"})
+_KNOWN_BUT_NOT_HERE = frozenset({b"ETRN", b"TURN", b"ATRN", b"SEND", b"SOML", b"SAML"})
 # Verbs of other protocols, and of an extension whose payload would run as commands: hang up.
 _FOREIGN = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"BDAT"})
 
@@ -126,13 +128,21 @@ class Conversation(Wire, Generic[F]):
             raise EndedError(refusal)
 
     async def _wait_to_greet(self) -> None:
-        """Clients wait for the greeting (RFC 5321 §3.1); much of what sends spam does not."""
+        """Clients wait for the greeting (RFC 5321 §3.1); much of what sends spam does not.
+
+        Who waited once is greeted at once from then on.
+        """
         delay_s = self._limits.greet_delay_s
         if not delay_s or self._client.ip in self._service.unlimited:
+            return
+        greeted, client = self._service.greeted, client_of(self._client.ip)
+        if greeted is not None and greeted.knows(client):
             return
         if not await self.quiet_for(delay_s):
             self._service.counts.early_talkers += 1
             raise EndedError(answers.EARLY_TALKER)
+        if greeted is not None:
+            greeted.remember(client)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Count the connection out, once."""
@@ -201,7 +211,8 @@ class Conversation(Wire, Generic[F]):
         verb, _, argument = line.partition(b" ")
         verb = verb.upper()
         name = _VERBS.get(verb)
-        if len(line) + 2 > _MAX_LINE.get(verb, _MAX_LINE_OTHERS):
+        more = _MORE_FOR_AUTH if self._client.authenticated_as and verb == b"MAIL" else 0
+        if len(line) + 2 > _MAX_LINE.get(verb, _MAX_LINE_OTHERS) + more:
             self._refuse(answers.LINE_TOO_LONG)
         elif name is None:
             self._not_a_command(verb)
@@ -292,7 +303,7 @@ class Conversation(Wire, Generic[F]):
         """EHLO: what we offer; a transaction under way is gone (RFC 5321 §4.1.4)."""
         self._greet(hostname, esmtp=True)
         tls = None if self._over_tls or self._service.tls is None else self._service.tls.current()
-        self.say(self._service.ehlo(tls=tls is not None))
+        self.say(self._service.ehlo(tls=tls is not None, over_tls=self._over_tls))
 
     def _greet(self, hostname: str, *, esmtp: bool) -> None:
         if not hostname or " " in hostname or len(hostname) > _MAX_HELO:

@@ -21,6 +21,8 @@ from gateway.core.record import Copy, CopyState, Event, HoldReason, MessageFacts
 from gateway.core.reply import HEADER_TOO_LARGE, MAIL_LOOP, REFUSED_BY_POLICY, Reply
 from gateway.core.routing import Domain, Generation
 from gateway.core.verdict import Action, Verdict, VerdictClass
+from gateway.delivery.notices import Told
+from gateway.delivery.report import FailedCopy
 from gateway.pipeline.policy import actions
 from gateway.pipeline.scanner import Scan
 from gateway.smtp.received import received_field
@@ -89,6 +91,15 @@ class Marks(Protocol):
         """Whether a person released exactly this mail to this recipient."""
 
 
+class TellsSenders(Protocol):
+    """Reports on copies that failed (gateway.delivery.notices)."""
+
+    async def failure(
+        self, facts: MessageFacts, content: bytes | mmap.mmap, failed: Sequence[FailedCopy]
+    ) -> Told | None:
+        """Make a report durable; None when nobody may or wants to be told."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
     """Takes every mail that came in whole and answers for all its copies."""
@@ -102,6 +113,7 @@ class Intake:
     strikes: Strikes
     marks: Marks
     clock: Clock
+    notices: TellsSenders | None = None
 
     async def take(
         self,
@@ -221,19 +233,49 @@ class Intake:
             )
             for copy in going
         ]
-        settlement = settle(attempts, held)
+        settlement = await self._reported(facts, mail, settle(attempts, held), results)
         if any(copy.state.ours for copy in settlement.copies if copy not in held):
             await self.records.put(replace(facts, copies=settlement.copies), mail.content)
         return settlement
 
-    def _tell(self, facts: MessageFacts) -> None:
-        answered_at_ms = facts.answered_at_ms or 0
+    async def _reported(
+        self,
+        facts: MessageFacts,
+        mail: Mail,
+        settlement: Settlement,
+        results: Mapping[str, CopyReply],
+    ) -> Settlement:
+        """Copies refused beside others that were taken: a sender who logged in is told of them."""
+        failed = [
+            FailedCopy(recipient=one.recipient, reply=results[one.recipient], expired=False)
+            for one in settlement.copies
+            if one.hold_reason is HoldReason.REFUSED_BY_NEXT_HOP
+        ]
+        if self.notices is None or not failed:
+            return settlement
+        told = await self.notices.failure(facts, mail.content, failed)
+        if told is None:
+            return settlement
+        self._note(told.facts, self.clock.now_ms())
+        copies = tuple(
+            replace(one, state=CopyState.REFUSED, hold_reason=None, admin_only=False)
+            if one.recipient in told.recipients
+            else one
+            for one in settlement.copies
+        )
+        return replace(settlement, copies=copies)
+
+    def _note(self, facts: MessageFacts, at_ms: int) -> None:
         try:
-            self.journal.append(message_event(facts, answered_at_ms))
+            self.journal.append(message_event(facts, at_ms))
         except StorageError as error:
             # What is ours has a durable record; what is not was delivered or refused. The reply
             # stands, and the keeper finds records that no journal names.
             _log.error("not in the journal", mail_id=facts.id, reason=str(error))
+
+    def _tell(self, facts: MessageFacts) -> None:
+        answered_at_ms = facts.answered_at_ms or 0
+        self._note(facts, answered_at_ms)
         verdict = facts.verdict
         _log.info(
             "message",

@@ -2,6 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, Self
 
 from gateway.settings import SmtpSettings
@@ -44,7 +45,8 @@ class Limits:
     linger_bytes: int = 1024 * 1024
     greet_delay_s: float = 0.0
     proxy_timeout_s: float = 10.0
-    unknown_delay_s: float = 0.0  # the longest pause before a recipient is refused
+    unknown_delay_s: float = 0.0  # the longest pause before a recipient or a login is refused
+    max_refused_logins: int = 3
     backlog: int = 1024
 
     @classmethod
@@ -84,6 +86,12 @@ class ClientLimits(Protocol):
         """Count one more recipient that does not exist."""
 
     def guesses(self, ip: str) -> bool:
+        """Whether there were too many of those lately."""
+
+    def refused_login(self, ip: str) -> None:
+        """Count one more wrong password."""
+
+    def guesses_logins(self, ip: str) -> bool:
         """Whether there were too many of those lately."""
 
 
@@ -139,6 +147,18 @@ class NetworkLimits:
         most = self._settings.unknown_rate_per_min
         return network is not None and not self._within(network, Rate.UNKNOWN_RECIPIENTS, most)
 
+    def refused_login(self, ip: str) -> None:
+        """Called when a login was refused."""
+        network = self._network(ip)
+        if network is not None:
+            self._counts.count(network, Rate.REFUSED_LOGINS)
+
+    def guesses_logins(self, ip: str) -> bool:
+        """Called before a password is looked at, be it right or wrong."""
+        network = self._network(ip)
+        most = self._settings.login_failures_per_min
+        return network is not None and not self._within(network, Rate.REFUSED_LOGINS, most)
+
     def _within(self, network: bytes, rate: Rate, most: int) -> bool:
         return not most or self._counts.per_minute(network, rate) <= most
 
@@ -146,15 +166,20 @@ class NetworkLimits:
         return None if ip in self._unlimited else network_of(ip)
 
 
+_REMEMBERED = 1024  # addresses
+
+
 class Networks:
     """A set of networks to ask of an address; a string that is no address lies in none."""
 
     def __init__(self, texts: tuple[str, ...]) -> None:
         self._networks = tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+        self._asked = lru_cache(maxsize=_REMEMBERED)(self._has)  # four times a message
 
     def __contains__(self, ip: str) -> bool:
-        if not self._networks:
-            return False
+        return bool(self._networks) and self._asked(ip)
+
+    def _has(self, ip: str) -> bool:
         try:
             address = ipaddress.ip_address(ip)
         except ValueError:
@@ -162,6 +187,22 @@ class Networks:
         return any(address in network for network in self._networks)
 
 
+class RemembersClients(Protocol):
+    """Who waited for a greeting before (gateway.telemetry.greeted)."""
+
+    def knows(self, client: bytes) -> bool:
+        """Whether this client need not wait again."""
+
+    def remember(self, client: bytes) -> None:
+        """It waited."""
+
+
+def client_of(ip: str) -> bytes:
+    """Who is remembered as one client: an IPv4 address, an IPv6 /64."""
+    return network_of(ip) if ":" in ip else ip.encode(errors="replace")
+
+
+@lru_cache(maxsize=_REMEMBERED)
 def network_of(ip: str) -> bytes:
     """Who counts as one client: an IPv4 /24, an IPv6 /64; what is no address stands for itself."""
     try:

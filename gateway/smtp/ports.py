@@ -61,6 +61,22 @@ class OnConnect(Protocol[F_co]):
         """Called before the greeting; ``session.helo`` is still empty. Must not block."""
 
 
+class Submission(Protocol):
+    """People who hand in mail under their own name (SMTP AUTH)."""
+
+    async def verify(self, login: str, password: str) -> str | None:
+        """The login in its normal form if the password is right; slow on purpose.
+
+        Must take as long for a login that does not exist.
+
+        Raises:
+            SmtpError: nothing was checked; the reply is for the client.
+        """
+
+    def may_send_as(self, login: str, mail_from: str) -> bool:
+        """Whether a reverse-path is one of theirs."""
+
+
 class TlsContexts(Protocol):
     """Where STARTTLS finds its certificate."""
 

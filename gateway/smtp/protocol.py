@@ -17,7 +17,7 @@ from gateway.smtp.commands import (
     rcpt_parameters,
     reverse_path,
 )
-from gateway.smtp.conversation import Conversation
+from gateway.smtp.login import LoginConversation
 from gateway.smtp.ports import F
 from gateway.smtp.received import count_received
 from gateway.smtp.receiving import read_content
@@ -28,7 +28,7 @@ _FREE_REFUSALS = 5
 _SLOWER_S = 0.5
 
 
-class SmtpConnection(Conversation[F]):
+class SmtpConnection(LoginConversation[F]):
     """The whole protocol of one connection."""
 
     async def smtp_MAIL(self, argument: str) -> None:  # noqa: N802
@@ -38,13 +38,18 @@ class SmtpConnection(Conversation[F]):
         path = parse_path(argument, "FROM:")
         if path.parameters and not self._client.esmtp:
             raise RefusedCommandError(answers.UNKNOWN_PARAMETER, "parameters after HELO")
-        given = mail_parameters(path.parameters, max_bytes=self._limits.max_message_bytes)
+        given = mail_parameters(
+            path.parameters,
+            max_bytes=self._limits.max_message_bytes,
+            auth=self._over_tls and self._service.submission is not None,
+        )
         if not given.smtputf8 and not path.address.isascii():
             raise RefusedCommandError(answers.NEEDS_SMTPUTF8, "non-ASCII sender")
         try:
             mail_from = reverse_path(path.address)
         except AddressError as error:
             raise RefusedCommandError(answers.BAD_SENDER, str(error)) from error
+        self._refuse_foreign_sender(mail_from)
         if not self._service.per_client.may_send(self._client.ip):
             self._answer(answers.TOO_MUCH_MAIL)
             return
@@ -58,6 +63,14 @@ class SmtpConnection(Conversation[F]):
             envid=given.envid,
         )
         self._answer(answers.SENDER_OK)
+
+    def _refuse_foreign_sender(self, mail_from: str) -> None:
+        """Who logged in sends under their own addresses; reports have none (RFC 5321 §4.5.5)."""
+        login, submission = self._client.authenticated_as, self._service.submission
+        if not login or submission is None or not mail_from:
+            return
+        if not submission.may_send_as(login, mail_from):
+            raise RefusedCommandError(answers.NOT_YOUR_ADDRESS, "sender of somebody else")
 
     async def smtp_RCPT(self, argument: str) -> None:  # noqa: N802
         """RCPT TO asks whether this mailbox is ours."""

@@ -10,8 +10,8 @@ from gateway.core.clock import Clock
 from gateway.core.ids import IdSource
 from gateway.settings import SmtpSettings
 from gateway.smtp.body import ByteBudget
-from gateway.smtp.limits import ClientLimits, Limits, NetworkLimits, Networks
-from gateway.smtp.ports import F, Intake, OnConnect, RecipientPolicy, TlsContexts
+from gateway.smtp.limits import ClientLimits, Limits, NetworkLimits, Networks, RemembersClients
+from gateway.smtp.ports import F, Intake, OnConnect, RecipientPolicy, Submission, TlsContexts
 from gateway.smtp.protocol import SmtpConnection
 from gateway.smtp.service import Counts, Logger, Service
 from gateway.telemetry.networks import NetworkCounts
@@ -90,13 +90,16 @@ async def start_server(  # noqa: PLR0913  the list of what the composition root 
     limits: Limits | None = None,
     per_client: ClientLimits | None = None,
     dsn_kept: Callable[[], bool] = lambda: False,
+    submission: Submission | None = None,
+    greeted: RemembersClients | None = None,
 ) -> SmtpServer[F]:
     """Serve SMTP on ``sock``, an already bound socket that is given over (see ``listen``).
 
     ``temporary`` is an existing directory for large messages in flight, on the file system of the
     records. ``limits`` takes the place of those from ``settings``; ``per_client`` is where limits
     that count for all workers together go. ``dsn_kept`` says whether DSN is announced: only who can
-    pass all requests of RFC 3461 on may promise to.
+    pass all requests of RFC 3461 on may promise to. ``submission`` turns SMTP AUTH on, under TLS.
+    ``greeted`` remembers who waited for the greeting.
     """
     bounds = limits or Limits.from_settings(settings)
     service = Service(
@@ -115,6 +118,8 @@ async def start_server(  # noqa: PLR0913  the list of what the composition root 
         unlimited=Networks(settings.unlimited_networks),
         proxies=Networks(settings.proxy_networks),
         dsn_kept=dsn_kept,
+        submission=submission,
+        greeted=greeted,
         budget=ByteBudget(bounds.memory_budget_bytes),
     )
     server = SmtpServer(service)

@@ -10,8 +10,8 @@ import structlog
 from gateway.core.clock import Clock
 from gateway.core.ids import IdSource
 from gateway.smtp.body import ByteBudget
-from gateway.smtp.limits import ClientLimits, Limits, Networks
-from gateway.smtp.ports import F, Intake, OnConnect, RecipientPolicy, TlsContexts
+from gateway.smtp.limits import ClientLimits, Limits, Networks, RemembersClients
+from gateway.smtp.ports import F, Intake, OnConnect, RecipientPolicy, Submission, TlsContexts
 
 if TYPE_CHECKING:
     from gateway.smtp.conversation import Conversation
@@ -33,6 +33,8 @@ class Counts:
     messages: int = 0  # that reached the intake
     message_bytes: int = 0
     refused_recipients: int = 0
+    logins: int = 0
+    refused_logins: int = 0
     refused_data: int = 0  # refused by this server, before the intake
     errors: int = 0  # exceptions that were answered 451
 
@@ -60,9 +62,12 @@ class Service(Generic[F]):
     connections: "set[Conversation[F]]" = field(default_factory=set)
     on_idle: Callable[[], None] | None = None  # told when nothing is open or under way
     dsn_kept: Callable[[], bool] = lambda: False  # whether to announce DSN (RFC 3461)
+    submission: Submission | None = None  # SMTP AUTH, under TLS only
+    greeted: RemembersClients | None = None  # nobody remembers: every stranger waits each time
     greeting: bytes = b""
     hello: bytes = b""
     _ehlo: dict[tuple[bool, bool], bytes] = field(default_factory=dict)
+    _ehlo_secured: dict[bool, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         host = self.hostname
@@ -73,9 +78,14 @@ class Service(Generic[F]):
             for dsn in (False, True):
                 more = ["STARTTLS"] * tls + ["DSN"] * dsn + ["ENHANCEDSTATUSCODES"]
                 self._ehlo[tls, dsn] = _ehlo(host, [*words, *more])
+        for dsn in (False, True):
+            more = ["AUTH PLAIN LOGIN", *["DSN"] * dsn, "ENHANCEDSTATUSCODES"]
+            self._ehlo_secured[dsn] = _ehlo(host, [*words, *more])
 
-    def ehlo(self, *, tls: bool) -> bytes:
-        """The reply to EHLO, with STARTTLS or without."""
+    def ehlo(self, *, tls: bool, over_tls: bool) -> bytes:
+        """The reply to EHLO, before STARTTLS, or under TLS where AUTH belongs."""
+        if over_tls and self.submission is not None:
+            return self._ehlo_secured[self.dsn_kept()]
         return self._ehlo[tls, self.dsn_kept()]
 
     def gone(self, connection: "Conversation[F]") -> None:

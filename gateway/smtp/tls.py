@@ -1,15 +1,19 @@
 """The certificate of STARTTLS: the operator's, else a self-made one; renewed without restart."""
 
+import contextlib
 import datetime
+import fcntl
 import os
 import ssl
 import stat
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -39,7 +43,12 @@ class TlsStore:
     Without files of the operator a self-signed certificate for ``hostname`` is made in
     ``directory``, and made anew 30 days before it ends; sending servers do not check names unless
     told to (RFC 7672 §1.3), so it keeps the mail from being read on its way all the same. Workers
-    share the files; a change that cannot be used is logged, and the old context goes on serving.
+    share the files, and make and load them in turn: two that start on an empty directory would
+    else read the certificate of one pair and the key of the other. A change that cannot be used
+    is logged, and the old context goes on serving.
+
+    Raises:
+        ConfigError: the files cannot be read, made or used.
     """
 
     def __init__(
@@ -55,14 +64,15 @@ class TlsStore:
         self._given = given
         self._own = directory / _SELF_MADE
         self._files = given or CertificateFiles(certificate=self._own, key=self._own)
-        if given is None:
-            self._renew_own()
-        self._seen = self._look()
-        self._context = _context(self._files)
+        with self._one_at_a_time():
+            if given is None:
+                self._renew_own()
+            self._seen = self._look()
+            self._context = _context(self._files)
         self._looked_at_s = clock.monotonic_s()
 
     def current(self) -> ssl.SSLContext:
-        """The context for a handshake that starts now; looks at the files once a minute."""
+        """The context for a handshake that starts now; looks at the files every five seconds."""
         if self._clock.monotonic_s() - self._looked_at_s >= _LOOK_EVERY_S:
             self.refresh()
         return self._context
@@ -71,18 +81,28 @@ class TlsStore:
         """Look at the files now; True when a changed certificate serves from here on."""
         self._looked_at_s = self._clock.monotonic_s()
         try:
-            if self._given is None:
-                self._renew_own()
-            seen = self._look()
-            if seen == self._seen:
-                return False
-            self._context = _context(self._files)
+            with self._one_at_a_time():
+                if self._given is None:
+                    self._renew_own()
+                seen = self._look()
+                if seen == self._seen:
+                    return False
+                self._context = _context(self._files)
         except ConfigError as error:
             _log.error("tls_certificate_unusable", reason=str(error))
             return False
         self._seen = seen
         _log.info("tls_certificate_loaded", certificate=str(self._files.certificate))
         return True
+
+    @contextlib.contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Keep the other workers from renewing our own pair while it is made or read."""
+        if self._given is not None:
+            yield
+            return
+        with _locked(self._own.parent):
+            yield
 
     def _look(self) -> _Seen:
         try:
@@ -93,7 +113,7 @@ class TlsStore:
 
     def _renew_own(self) -> None:
         now = datetime.datetime.fromtimestamp(self._clock.now_ms() / 1000, datetime.UTC)
-        if _ends_after(self._own, now + datetime.timedelta(days=_RENEW_DAYS)):
+        if _serves_until(self._own, now + datetime.timedelta(days=_RENEW_DAYS)):
             return
         try:
             _write_private(self._own, _self_made(self._hostname, now))
@@ -103,6 +123,21 @@ class TlsStore:
             raise ConfigError(
                 f"no TLS certificate can be made for smtp.hostname {self._hostname!r}: {error}"
             ) from error
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold the directory's lock (flock on the directory itself, so no file stays behind)."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(f"self-made TLS certificate cannot be kept: {error}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _context(files: CertificateFiles) -> ssl.SSLContext:
@@ -118,13 +153,17 @@ def _context(files: CertificateFiles) -> ssl.SSLContext:
     return context
 
 
-def _ends_after(path: Path, moment: datetime.datetime) -> bool:
+def _serves_until(path: Path, moment: datetime.datetime) -> bool:
+    """Whether this is a private file of ours with a pair that is good until then."""
     try:
         private = stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    except (OSError, ValueError):
+        pem = path.read_bytes()
+        certificate = x509.load_pem_x509_certificate(pem)
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (OSError, ValueError, UnsupportedAlgorithm):
         return False  # none yet, or damaged: it is ours, so a new one takes its place
-    return private and certificate.not_valid_after_utc > moment
+    pair = certificate.public_key() == key.public_key()
+    return private and pair and certificate.not_valid_after_utc > moment
 
 
 def _self_made(hostname: str, now: datetime.datetime) -> bytes:
@@ -151,7 +190,6 @@ def _self_made(hostname: str, now: datetime.datetime) -> bytes:
 
 def _write_private(path: Path, pem: bytes) -> None:
     """One file with certificate and key, replaced at once: no reader sees half of a pair."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:  # made with mode 0600
         try:
             file.write(pem)

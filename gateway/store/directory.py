@@ -18,8 +18,8 @@ from gateway.core.addresses import normal_domain
 from gateway.core.clock import Clock
 from gateway.core.errors import AddressError, ConfigError
 from gateway.core.recipients import parse_recipient_rules
-from gateway.core.routing import Domain, Generation, OnOutage
-from gateway.store import codec, generations
+from gateway.core.routing import LONGEST_QUEUE_H, Domain, Generation, OnOutage
+from gateway.store import codec, generations, identities
 from gateway.store.auditing import AuditRow, read_audit, write_audit
 from gateway.store.directory_schema import (
     DIRECTORY,
@@ -55,7 +55,7 @@ class Directory:
         self._database = database
         self._snapshots = snapshots
         self._clock = clock
-        self.people = People(database, clock, hasher)
+        self.people = People(database, clock, hasher, on_change=self._publish_people)
 
     @classmethod
     def open(
@@ -80,6 +80,7 @@ class Directory:
         directory = cls(database, snapshots, clock, hasher or argon2.PasswordHasher())
         try:
             directory._publish_if_missing()
+            directory._publish_people()
         except BaseException:
             directory.close()
             raise
@@ -218,6 +219,9 @@ class Directory:
             generation = self.generation()
         generations.publish(self._snapshots, generation)
 
+    def _publish_people(self) -> None:
+        identities.publish(self._snapshots, self.people.identities())
+
     def _add_generation(self, connection: Connection, by: str) -> None:
         newest = connection.execute(select(func.max(config_generation.c.number))).scalar() or 0
         number = max(newest, *generations.numbers(self._snapshots), 0) + 1
@@ -275,6 +279,7 @@ def _domains(connection: Connection) -> tuple[Domain, ...]:
             retention_days=row.retention_days,
             subject_tag=row.subject_tag,
             recipients=parse_recipient_rules(row.recipients),
+            queue_hours=row.queue_hours,
         )
         for row in connection.execute(select(domain).order_by(domain.c.name))
     )
@@ -292,6 +297,8 @@ def _normal(given: Domain) -> Domain:
         raise DirectoryError("scores must rise: unsure, then spam, then reject")
     if not 1 <= given.retention_days <= 3650:
         raise DirectoryError("retention is between 1 and 3650 days")
+    if not 0 <= given.queue_hours <= LONGEST_QUEUE_H:
+        raise DirectoryError(f"mail waits in the queue up to {LONGEST_QUEUE_H} hours")
     name = _normal_name(given.name)
     aliases = {_normal_name(alias) for alias in given.aliases} - {name}
     return replace(
@@ -346,6 +353,7 @@ def _write_domain(connection: Connection, new: Domain, created_at_ms: int) -> No
         "retention_days": new.retention_days,
         "subject_tag": new.subject_tag,
         "recipients": str(new.recipients),
+        "queue_hours": new.queue_hours,
         "created_at_ms": created_at_ms,
     }
     connection.execute(insert(domain), row)

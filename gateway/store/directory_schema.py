@@ -48,6 +48,7 @@ domain = Table(
     Column("subject_tag", Words, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("recipients", Words, nullable=False, server_default="any"),
+    Column("queue_hours", BigInteger, nullable=False, server_default="0"),
     Index("domain_by_customer", "customer_id"),
 )
 
@@ -139,6 +140,6 @@ DIRECTORY = TableSet(
     name="directory",
     metadata=METADATA,
     versions=Path(__file__).parent / "migrations" / "directory" / "versions",
-    current=2,
+    current=3,
     mend="bring it back with: schwamm restore FILE",
 )

@@ -48,6 +48,9 @@ class FileLayer(Protocol):
     def fsync(self, descriptor: int) -> None:
         """Return when the file's bytes and size would survive a power loss."""
 
+    def has_name(self, descriptor: int) -> bool:
+        """Whether anybody will find what is written there, or somebody removed the file."""
+
     def close(self, descriptor: int) -> None:
         """Give the descriptor back."""
 
@@ -89,6 +92,10 @@ class OsFileLayer:
     def fsync(self, descriptor: int) -> None:
         """Wait for the disk."""
         os.fsync(descriptor)
+
+    def has_name(self, descriptor: int) -> bool:
+        """Ask the inode."""
+        return os.fstat(descriptor).st_nlink > 0
 
     def close(self, descriptor: int) -> None:
         """Give the descriptor back."""
@@ -186,3 +193,25 @@ class SharedFlush:
                 self._running = False
                 batch.done = True
                 self._changed.notify_all()
+
+
+def replace_file(layer: FileLayer, target: Path, body: bytes) -> None:
+    """Give a file a new content in one step, durably; readable by its owner alone.
+
+    Raises:
+        OSError: the old content stays.
+    """
+    temporary = target.with_name(f".{target.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    descriptor = layer.create(temporary)
+    try:
+        try:
+            layer.write(descriptor, body)
+            layer.fsync(descriptor)
+        finally:
+            layer.close(descriptor)
+        layer.rename(temporary, target)
+    except OSError:
+        remove_quietly(layer, temporary)
+        raise
+    layer.sync_directory(target.parent)

@@ -17,7 +17,7 @@ from gateway.store.files import (
     FileLayer,
     OsFileLayer,
     make_durable_directory,
-    remove_quietly,
+    replace_file,
     storage_error,
 )
 
@@ -45,8 +45,8 @@ def publish(
         make_durable_directory(layer, directory)
         if not target.exists() or target.read_bytes() != body:
             _refuse_change(directory, generation)
-            _replace(layer, target, body)
-        _replace(layer, directory / CURRENT, b"%d\n" % generation.number)
+            replace_file(layer, target, body)
+        replace_file(layer, directory / CURRENT, b"%d\n" % generation.number)
     except OSError as error:
         raise storage_error(error, target) from error
 
@@ -130,23 +130,6 @@ def _refuse_change(directory: Path, generation: Generation) -> None:
         )
 
 
-def _replace(layer: FileLayer, target: Path, body: bytes) -> None:
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    descriptor = layer.create(temporary)
-    try:
-        try:
-            layer.write(descriptor, body)
-            layer.fsync(descriptor)
-        finally:
-            layer.close(descriptor)
-        layer.rename(temporary, target)
-    except OSError:
-        remove_quietly(layer, temporary)
-        raise
-    layer.sync_directory(target.parent)
-
-
 def _encode(generation: Generation) -> bytes:
     data: codec.Json = {
         "v": FORMAT,
@@ -195,6 +178,7 @@ def _domain_to_json(domain: Domain) -> codec.Json:
         "retention_days": domain.retention_days,
         "subject_tag": domain.subject_tag,
         "recipients": str(domain.recipients),
+        "queue_hours": domain.queue_hours,
     }
 
 
@@ -213,4 +197,5 @@ def _domain_from_json(value: object) -> Domain:
         retention_days=data.integer("retention_days"),
         subject_tag=data.text("subject_tag", ""),
         recipients=parse_recipient_rules(data.text("recipients", "any")),
+        queue_hours=data.integer("queue_hours", 0),
     )

@@ -14,6 +14,7 @@ from gateway.store.engine import Database
 from gateway.store.ingest import Batch, adopt, apply
 from gateway.store.labels import Labels
 from gateway.store.leases import Leases
+from gateway.store.purging import Purging
 from gateway.store.queries import Listings
 from gateway.store.schema import INDEX, ROWS, journal_offset, message
 from gateway.store.scored import ScoredMails
@@ -67,6 +68,7 @@ class Index:
         self.leases = Leases(database, node)
         self.labels = Labels(database)
         self.scored = ScoredMails(database)
+        self.purging = Purging(database, node, self._writing)
 
     @classmethod
     def open(cls, url: str, *, node: str, busy_timeout_s: float = 5.0) -> Self:

@@ -175,7 +175,7 @@ def _insert_events(
     availability: list[Row] = []
     for line in batch.lines:
         at = line.position
-        customer = _customer(facts.get(line.event.mail_id), line.event.recipient)
+        customer = _customer_of(line.event, facts)
         try:
             if line.event.what == What.AVAILABILITY:
                 availability.append(availability_row(line.event, node, at))
@@ -190,6 +190,13 @@ def _insert_events(
     insert_or_ignore(connection, event, events)
     insert_or_ignore(connection, label, labels)
     insert_or_ignore(connection, availability_event, availability)
+
+
+def _customer_of(happened: Event, facts: dict[str, MessageFacts]) -> str:
+    """A label names the customer itself: it outlives the facts of its mail."""
+    known = facts.get(happened.mail_id)
+    named = happened.detail.get("customer") if known is None else None
+    return fit(named) if isinstance(named, str) else _customer(known, happened.recipient)
 
 
 def _customer(facts: MessageFacts | None, recipient: str) -> str:

@@ -2,9 +2,11 @@
 
 A line is in the kernel's hands when ``append`` returns, so a killed process loses none; it has
 survived a power loss when ``append_durable`` returns. Files are never written by a later process,
-and a torn last line was never acknowledged to anyone.
+and a torn last line was never acknowledged to anyone. A file that somebody removed is not written
+to any more: nobody would ever read that.
 """
 
+import errno
 import os
 import threading
 from collections.abc import Sequence
@@ -47,6 +49,8 @@ class _OpenFile:
 
     def _flush(self) -> None:
         self._files.fsync(self.descriptor)
+        if not self._files.has_name(self.descriptor):
+            raise FileNotFoundError(errno.ENOENT, "the journal file was removed", str(self.path))
         if not self._entry_is_durable:
             self._files.sync_directory(self.path.parent)
             self._entry_is_durable = True
@@ -162,7 +166,7 @@ class Journal:
         now_ms = self._clock.now_ms()
         day = datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y-%m-%d")
         if self._current is not None:
-            if self._current.day == day:
+            if self._current.day == day and self._files.has_name(self._current.descriptor):
                 return self._current
             self._retire(self._current)
         try:

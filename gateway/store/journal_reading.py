@@ -1,4 +1,9 @@
-"""Reading journals: every whole line once, a torn end not at all, damage named and passed over."""
+"""Reading journals: every whole line once, a torn end not at all, damage named and passed over.
+
+A journal of former days may have gaps where lines were purged (gateway.store.purging): a line
+``{"skip":N}`` says that the next one begins N octets after its own beginning. So every line that
+is left stands where it always stood, and rows made from it stay the same.
+"""
 
 import os
 import re
@@ -14,6 +19,12 @@ from gateway.store.codec import event_from_line
 _MAX_LINE_BYTES = 16 * 1024 * 1024
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
 _FILE = re.compile(r"[a-z]{1,20}-\d{1,10}-\d{1,15}\.jsonl\Z")
+_GAP = re.compile(rb'\{"skip":(\d{1,15})\}\n')
+
+
+def gap_line(octets: int) -> bytes:
+    """Stands at the beginning of a gap so long."""
+    return b'{"skip":%d}\n' % octets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +53,12 @@ def read_from(path: Path, offset: int) -> Iterator[tuple[Event | JournalProblem,
     Raises:
         OSError: the disk does not give it.
     """
-    start = offset
-    for line, next_offset in lines_from(path, offset):
-        entry = _event(line, path, start) if isinstance(line, bytes) else line
-        yield entry, next_offset
-        start = next_offset
+    for line, start, next_offset in lines_from(path, offset):
+        yield _event(line, path, start) if isinstance(line, bytes) else line, next_offset
 
 
-def lines_from(path: Path, offset: int) -> Iterator[tuple[bytes | JournalProblem, int]]:
-    """The same without looking into the lines.
+def lines_from(path: Path, offset: int) -> Iterator[tuple[bytes | JournalProblem, int, int]]:
+    """The same without looking into the lines, each with where it starts and the offset behind it.
 
     A last line without its end is left for later: its writer is still at it, or died at it. A
     file that is gone has no lines.
@@ -66,15 +74,20 @@ def lines_from(path: Path, offset: int) -> Iterator[tuple[bytes | JournalProblem
         file.seek(offset)
         while line := file.readline(_MAX_LINE_BYTES):
             start = offset
+            gap = _GAP.fullmatch(line)
+            if gap is not None:
+                offset = start + max(int(gap[1]), len(line))
+                file.seek(offset)
+                continue
             offset += len(line)
             if line.endswith(b"\n"):
-                yield line, offset
+                yield line, start, offset
                 continue
             rest = _skip_line(file)
             if rest is None:
                 return
             offset += rest
-            yield JournalProblem(path=path, offset=start, reason="line too long"), offset
+            yield JournalProblem(path=path, offset=start, reason="line too long"), start, offset
 
 
 def _event(line: bytes, path: Path, offset: int) -> Event | JournalProblem:

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -11,6 +12,7 @@ import argon2
 from sqlalchemy import Connection, insert, select, update
 
 from gateway.core.clock import Clock
+from gateway.core.identities import Identities, Identity, Scopes
 from gateway.store.auditing import write_audit
 from gateway.store.directory_schema import grant, identity, person
 from gateway.store.engine import Database
@@ -60,9 +62,20 @@ class Person:
 
 
 class People:
-    """Who may log in and what they may do. Calls block for the database and for hashing."""
+    """Who may log in and what they may do. Calls block for the database and for hashing.
 
-    def __init__(self, database: Database, clock: Clock, hasher: argon2.PasswordHasher) -> None:
+    ``on_change`` is called after every change, to write the snapshot that workers read.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        hasher: argon2.PasswordHasher,
+        *,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._on_change = on_change
         self._database = database
         self._clock = clock
         self._hasher = hasher
@@ -102,6 +115,7 @@ class People:
                 connection.execute(insert(grant), {"login": key, **_grant_row(right)})
             rights = [_grant_row(right) for right in grants]
             write_audit(connection, now_ms, by, "person.add", key, detail={"grants": rights})
+        self._on_change()
         return Person(login=key, name=name, language=language, disabled=False, grants=grants)
 
     def set_password(self, login: str, password: str, *, by: str) -> None:
@@ -119,6 +133,7 @@ class People:
                 raise DirectoryError(f"there is no person {key!r}")
             _put_secret(connection, key, secret, now_ms)
             write_audit(connection, now_ms, by, "person.password", key)
+        self._on_change()
 
     def verify(self, login: str, password: str) -> Person | None:
         """The person, if the password is right and the person not disabled.
@@ -158,6 +173,24 @@ class People:
             people = (_stored(connection, login) for login in logins.all())
             return tuple(one for one in people if one is not None)
 
+    def identities(self) -> Identities:
+        """Everybody who may log in with a password now.
+
+        Raises:
+            IndexUnavailableError: the database cannot be used.
+        """
+        with self._database.read() as connection:
+            query = select(identity.c.login, identity.c.secret).where(identity.c.kind == _PASSWORD)
+            secrets = connection.execute(query.order_by(identity.c.login)).all()
+            people = ((_stored(connection, row.login), row.secret) for row in secrets)
+            return Identities(
+                tuple(
+                    Identity(login=one.login, secret=secret, scopes=_scopes(one.grants))
+                    for one, secret in people
+                    if one is not None and not one.disabled
+                )
+            )
+
     def disable(self, login: str, *, by: str, disabled: bool = True) -> None:
         """Shut a person out, or let them in again.
 
@@ -172,6 +205,7 @@ class People:
                 raise DirectoryError(f"there is no person {key!r}")
             what = "person.disable" if disabled else "person.enable"
             write_audit(connection, self._clock.now_ms(), by, what, key)
+        self._on_change()
 
     def _hash(self, password: str) -> str:
         if not _SHORTEST <= len(password) <= _LONGEST:
@@ -183,6 +217,18 @@ class People:
         with _HASHING, contextlib.suppress(argon2.exceptions.VerificationError):
             return self._hasher.verify(secret, password[:_LONGEST])
         return False
+
+
+def _scopes(grants: tuple[Grant, ...]) -> Scopes:
+    def named(kind: ScopeKind) -> frozenset[str]:
+        return frozenset(one.scope for one in grants if one.scope_kind is kind)
+
+    return Scopes(
+        everywhere=any(one.scope_kind is ScopeKind.ALL for one in grants),
+        customers=named(ScopeKind.CUSTOMER),
+        domains=named(ScopeKind.DOMAIN),
+        addresses=named(ScopeKind.ADDRESS),
+    )
 
 
 def _login_key(login: str) -> str:

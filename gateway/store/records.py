@@ -243,7 +243,7 @@ class FileRecords:
 
     def ids(self, since_ms: int = 0) -> Iterator[str]:
         """All ids from that day on, oldest first; files that are none of ours are passed over."""
-        first_day = _day_name(since_ms)
+        first_day = day_name(since_ms)
         for directory in _sorted_names(self._directory, _is_day):
             if directory < first_day:
                 continue
@@ -261,7 +261,7 @@ class FileRecords:
             if is_mail_id(mail_id) and received_at_ms(mail_id) < before_ms:
                 remove_quietly(self._files, self._tmp / name)
                 removed += 1
-        last_day = _day_name(before_ms)
+        last_day = day_name(before_ms)
         for name in _sorted_names(self._directory, _is_day):
             if name < last_day and not any((self._directory / name).iterdir()):
                 (self._directory / name).rmdir()
@@ -271,7 +271,7 @@ class FileRecords:
     def _path(self, mail_id: str) -> Path:
         if not is_mail_id(mail_id):
             raise RecordMissingError(f"{mail_id!r} is no id of a message")
-        return self._directory / _day_name(received_at_ms(mail_id)) / f"{mail_id}{SUFFIX}"
+        return self._directory / day_name(received_at_ms(mail_id)) / f"{mail_id}{SUFFIX}"
 
 
 def _encode(facts: MessageFacts, content: bytes | mmap.mmap) -> bytes:
@@ -325,7 +325,8 @@ def _opened(path: Path) -> BinaryIO:
         raise storage_error(error, path) from error
 
 
-def _day_name(at_ms: int) -> str:
+def day_name(at_ms: int) -> str:
+    """The UTC day as it names directories of records and journals."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")
 
 

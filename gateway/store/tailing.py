@@ -65,10 +65,9 @@ class Tail:
             if self._pending(name) <= 0:
                 continue
             path = self._directory / name
-            for raw, next_offset in lines_from(path, start):
-                entry = _line(raw, path, name, start) if isinstance(raw, bytes) else raw
-                yield _Place(name, start, next_offset, entry)
-                start = next_offset
+            for raw, at, next_offset in lines_from(path, start):
+                entry = _line(raw, path, name, at) if isinstance(raw, bytes) else raw
+                yield _Place(name, at, next_offset, entry)
 
     def _worth_reading(self) -> list[str]:
         """All files but those of past days that had nothing new once before."""

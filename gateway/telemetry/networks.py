@@ -24,7 +24,7 @@ from gateway.telemetry.slots import SLOTS, Slots
 WINDOW_S = 60.0
 _WAYS = 8  # rows that one network may lie in
 _BUCKETS = 512
-_ROW = struct.Struct("<QII6I")  # key, open, window, then present and last window of each rate
+_ROW = struct.Struct("<QII8I")  # key, open, window, then present and last window of each rate
 _HEAD = 64  # of the file: the hash key; of a region: who claimed it
 _REGION = _HEAD + _BUCKETS * _WAYS * _ROW.size
 _SIZE = _HEAD + SLOTS * _REGION
@@ -38,6 +38,7 @@ class Rate(IntEnum):
     CONNECTIONS = 3
     MESSAGES = 5
     UNKNOWN_RECIPIENTS = 7
+    REFUSED_LOGINS = 9
 
 
 class NetworkCounts:
@@ -159,7 +160,7 @@ class NetworkCounts:
             if not now_open and age > oldest:
                 best, oldest = at, age
         if best is not None:
-            fresh = (int.from_bytes(key, "little"), 0, window, *[0] * 6)
+            fresh = (int.from_bytes(key, "little"), 0, window, *[0] * (2 * len(Rate)))
             _ROW.pack_into(self._shared, best, *fresh)
         return best
 

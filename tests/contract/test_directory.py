@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from gateway.core.errors import ConfigError, IndexUnavailableError, StorageError
+from gateway.core.identities import Scopes
 from gateway.core.routing import Domain, OnOutage, parse_next_hop
-from gateway.store import generations
+from gateway.store import generations, identities
 from gateway.store.directory import Customer, Directory
 from gateway.store.errors import DirectoryError
 from gateway.store.people import Grant, Role, ScopeKind
@@ -59,6 +60,7 @@ def test_a_new_domain_is_served_as_it_was_given(acme: Directory, snapshots: Path
         spam_score=5.5,
         reject_score=12.25,
         retention_days=30,
+        queue_hours=48,
         subject_tag="[Spam?]",
     )
     generation = acme.add_domain(given, by="root")
@@ -110,6 +112,7 @@ def test_a_domain_without_customer_becomes_its_own(directory: Directory) -> None
         (replace(domain("x.example"), spam_score=2.0), "must rise"),
         (replace(domain("x.example"), spam_score=float("nan")), "must rise"),
         (replace(domain("x.example"), retention_days=0), "retention"),
+        (replace(domain("x.example"), queue_hours=721), "hours"),
     ],
 )
 def test_a_wrong_domain_changes_nothing(
@@ -276,3 +279,38 @@ def test_a_newer_directory_is_refused(database_url: str, acme: Directory, snapsh
     with pytest.raises(IndexUnavailableError, match="version 42, this release knows version 2"):
         Directory.open(database_url, snapshots=snapshots, clock=FakeClock())
     assert generations.load_current(snapshots).number == 1  # and mail is routed all the same
+
+
+def test_workers_read_people_from_a_private_snapshot(directory: Directory, snapshots: Path) -> None:
+    grants = (
+        Grant(role=Role.USER, scope_kind=ScopeKind.ADDRESS, scope="anna@example.org"),
+        Grant(role=Role.MANAGER, scope_kind=ScopeKind.CUSTOMER, scope="acme"),
+    )
+    directory.people.add("Anna@example.org", "password one", grants, by="test")
+    first = identities.load(snapshots).get("anna@example.org")
+    assert first is not None
+    assert first.scopes == Scopes(
+        customers=frozenset({"acme"}), addresses=frozenset({"anna@example.org"})
+    )
+    assert CHEAP.verify(first.secret, "password one")
+    directory.people.set_password("anna@example.org", "password two", by="test")
+    second = identities.load(snapshots).get("anna@example.org")
+    assert second is not None
+    assert CHEAP.verify(second.secret, "password two")
+    assert first.secret not in (snapshots / identities.NAME).read_text()
+    directory.people.disable("anna@example.org", by="test")
+    assert identities.load(snapshots).people == ()
+    directory.people.disable("anna@example.org", by="test", disabled=False)
+    (snapshots / identities.NAME).unlink()
+    assert identities.load(snapshots).people == ()
+
+
+def test_a_missing_snapshot_of_people_is_written_when_the_directory_opens(
+    directory: Directory, snapshots: Path, database_url: str
+) -> None:
+    directory.people.add("anna", "password one", (Grant(role=Role.ADMIN),), by="test")
+    before = (snapshots / identities.NAME).read_bytes()
+    (snapshots / identities.NAME).write_bytes(b"damaged")
+    Directory.open(database_url, snapshots=snapshots, clock=FakeClock()).close()
+    assert (snapshots / identities.NAME).read_bytes() == before
+    assert (snapshots / identities.NAME).stat().st_mode & 0o777 == 0o600

@@ -228,6 +228,26 @@ async def test_a_label_outlives_its_mail_and_can_still_be_changed(
     assert quarantine.book().withdrawn == 1
 
 
+async def test_a_label_outlives_what_was_known_of_its_mail(
+    held: tuple[Quarantine, str],
+) -> None:
+    """The facts are purged, and the index made anew: the label still is this customer's."""
+    quarantine, mail_id = held
+    quarantine.review().label(mail_id, LabelValue.SPAM)
+    quarantine.review().delete(mail_id)
+    quarantine.book()
+    quarantine.records.delete(mail_id)
+    journal = quarantine.directory / "journal"
+    purged = quarantine.index.purging.purge(journal, quarantine.records, NOON_MS + 40 * DAY_MS)
+    assert purged.messages == 1
+    quarantine.index.fill(quarantine.records, journal)
+    assert not quarantine.index.listings.copies(mail_id)
+    (one,) = quarantine.book().standing
+    assert (one.mail_id, one.customer, one.is_spam) == (mail_id, "acme", True)
+    quarantine.review().label(mail_id, LabelValue.NONE)
+    assert quarantine.book().withdrawn == 1
+
+
 async def test_mail_that_is_gone_cannot_be_labelled_for_the_first_time(
     held: tuple[Quarantine, str],
 ) -> None:

@@ -2,7 +2,7 @@
 
 ``tests/fakes/killpoints`` attaches the points from outside. A round arms each point once, in an
 order of its own, and brings about what passes it; at the end every copy the client was told 250
-for must be at the sink or ours, and one that is twice must have a reason (``judge``).
+for must be at the sink or ours, and one that is twice must have a reason (``ledger.judge``).
 """
 
 import asyncio
@@ -10,17 +10,16 @@ import random
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.store.records import FileRecords
 from tests.fakes.gateway import Gateway, wait_until
-from tests.fakes.ledger import MARK, Entry, Ledger, number_of
+from tests.fakes.ledger import MARK, Entry, Ledger
+from tests.fakes.settling import OURS, copies, settle
 from tests.fakes.sink import Sink
 
 ROOT = Path(__file__).parents[2]
-OURS = ("held", "queued", "released")
+ATTACHED = ROOT / "tests" / "fakes"
 GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 MAIL = (
     "Date: Mon, 23 Nov 2026 09:00:00 +0100\r\nFrom: Anna <anna@elsewhere.example>\r\n"
@@ -99,7 +98,7 @@ class Load:
             while not entry.taken:
                 assert not entry.refused, f"{entry.number} was refused: {entry.answers}"
                 assert time.monotonic() < end, f"no answer for {entry.number}: {entry.answers}"
-                client = await self.ledger._attempt(client, entry)
+                client = await self.ledger.attempt(client, entry)
             await asyncio.sleep(self.pause_s)
         if client is not None:
             client.close()
@@ -129,7 +128,7 @@ class Matrix:
         here.mkdir()
         gateway = Gateway(directory, f"127.0.0.1:{sink.port}", workers=2)
         gateway.environment |= {
-            "PYTHONPATH": str(ROOT / "tests" / "fakes" / "killpoints"),
+            "PYTHONPATH": f"{ATTACHED / 'killpoints'}:{ATTACHED / 'attaching'}",
             "KILLPOINTS": str(here),
             "KILLPOINTS_OUTAGE": str(later.port),
             "SCHWAMM_DELIVERY__FIRST_RETRY_S": "1",
@@ -246,42 +245,15 @@ class Matrix:
 
     def copies(self, *states: str) -> list[tuple[str, str]]:
         """Ids and recipients of copies in these states."""
-        marks = ",".join("?" * len(states))
-        connection = sqlite3.connect(f"file:{self.index}?mode=ro", uri=True, timeout=20)
-        try:
-            query = f"select mail_id, recipient from copy where state in ({marks})"
-            return connection.execute(query, states).fetchall()
-        finally:
-            connection.close()
+        return copies(self.gateway, *states)
 
     def settle(self) -> None:
-        """Let the queue run dry, and bring everything there is into the index."""
-        while True:
-            wait_until(lambda: not self.copies("queued", "released"), "an empty queue", 90.0)
-            assert self.gateway.stop() == 0
-            self.gateway.run("reindex")
-            if not self.copies("queued", "released"):
-                return
-            self.gateway.start()
-
-    def tries_without_result(self) -> Counter[tuple[int, str]]:
-        """What the keeper had handed to a next hop when it died without a durable result."""
-        lost: Counter[tuple[int, str]] = Counter()
-        for path in self.here.glob("tries-*"):
-            for line in path.read_text().splitlines():
-                what, number, recipient = line.split(" ")
-                lost[int(number), recipient] += 1 if what == "try" else -1
-        return +lost
-
-    def ours(self) -> Counter[tuple[int, str]]:
-        """Every copy in the quarantine, told by the bytes that are kept."""
-        records = FileRecords(self.gateway.state / "records", self.gateway.state / "tmp")
-        found: Counter[tuple[int, str]] = Counter()
-        for mail_id, recipient in self.copies(*OURS):
-            records.verify(mail_id)
-            found[number_of(bytes(records.content(mail_id))), recipient] += 1
-        records.close()
-        return found
+        """Let the queue run dry, and make the index anew: it has to come to the same."""
+        settle(self.gateway)
+        before = sorted(self.copies(*OURS))
+        assert self.gateway.stop() == 0
+        self.gateway.run("reindex")
+        assert sorted(self.copies(*OURS)) == before
 
 
 _ROLES = {"worker": "smtp", "keeper": "keeper"}
@@ -289,44 +261,3 @@ _ROLES = {"worker": "smtp", "keeper": "keeper"}
 
 def _before(version: str) -> str:
     return f"{int(version) - 1:04d}"
-
-
-def judge(
-    entries: Iterable[Entry],
-    at_sink: Counter[tuple[int, str]],
-    ours: Counter[tuple[int, str]],
-    tries_without_result: Counter[tuple[int, str]],
-) -> Counter[str]:
-    """Where every copy is.
-
-    Raises AssertionError for one that is lost, and for one that is somewhere twice though each
-    client heard its answer and no next hop's answer was lost.
-    """
-    counts: Counter[str] = Counter()
-    for entry in entries:
-        unanswered = entry.answers.count(0)
-        for recipient in entry.recipients:
-            key = entry.number, recipient
-            places = at_sink[key] + ours[key]
-            about = f"{key}: client heard {entry.answers}, {at_sink[key]} at the sink, {ours[key]}"
-            assert places >= 1 or not entry.taken, f"LOST {about} held"
-            excuses = unanswered + tries_without_result[key]
-            assert places <= 1 + excuses, f"DOUBLE {about} held, {excuses} answers lost"
-            counts["copies"] += 1
-            counts["at the sink"] += at_sink[key] > 0
-            counts["held"] += ours[key] > 0 and not at_sink[key]
-            counts["twice"] += places - 1
-        counts["messages"] += 1
-        counts["tries without an answer"] += unanswered
-    counts["keeper's answers lost"] = sum(tries_without_result.values())
-    return counts
-
-
-def sink_copies(*sinks: Sink) -> Counter[tuple[int, str]]:
-    """Every copy the next hops took."""
-    return Counter(
-        (number_of(message.content), recipient)
-        for sink in sinks
-        for message in sink.messages
-        for recipient in message.rcpt_to
-    )

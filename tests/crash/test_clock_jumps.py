@@ -67,6 +67,8 @@ def node(tmp_path: Path):
     index = Index.in_memory(node="n1")
     retention = Retention(
         listings=index.listings,
+        purging=index.purging,
+        facts_days=35,
         records=records,
         journal=journal,
         state=tmp_path,
@@ -104,6 +106,44 @@ def test_a_jump_forward_expires_nothing(node: Node) -> None:
         node.retention.round()
         node.clock.pass_time(3600)
     assert node.state() == "held"
+
+
+def journal_text(node: Node) -> str:
+    found = (node.retention.state / "journal").glob("*/*.jsonl")
+    return "".join(path.read_text() for path in sorted(found))
+
+
+def until_expired(node: Node) -> None:
+    pass_hours(node, 25)
+    assert '"expired"' in journal_text(node)
+
+
+def pass_hours(node: Node, hours: int) -> None:
+    for _ in range(hours):
+        node.clock.pass_time(3600)
+        node.index.ingest(node.retention.state / "journal")
+        node.retention.round()
+
+
+def test_what_was_known_of_a_mail_goes_when_its_time_is_over(node: Node) -> None:
+    until_expired(node)
+    pass_hours(node, 34 * 24)
+    assert node.index.listings.copies(node.mail_id)
+    assert node.mail_id in journal_text(node)
+    pass_hours(node, 3 * 24)
+    assert not node.index.listings.copies(node.mail_id)
+    assert node.mail_id not in journal_text(node)
+
+
+def test_a_jump_forward_forgets_nothing(node: Node) -> None:
+    until_expired(node)
+    node.clock.jump(365 * 86400)
+    for _ in range(50):
+        node.index.ingest(node.retention.state / "journal")
+        node.retention.round()
+        node.clock.pass_time(60)
+    assert node.index.listings.copies(node.mail_id)
+    assert node.mail_id in journal_text(node)
 
 
 def test_a_start_with_a_wrong_clock_expires_nothing(node: Node) -> None:

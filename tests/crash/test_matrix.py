@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.matrix import POINTS, RELOADING, WORKER_DIES, Load, Matrix, judge, sink_copies
-from tests.fakes.ledger import Entry, Ledger
+from tests.crash.matrix import POINTS, RELOADING, WORKER_DIES, Load, Matrix
+from tests.fakes.ledger import Copies, Entry, Ledger, at_sinks, judge, tries_without_result
+from tests.fakes.settling import ours
 from tests.fakes.sink import sink
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "20"))
+FIRST = int(os.environ.get("CRASH_FIRST_ROUND", "0"))
 SHORT = [point for point in POINTS if point not in {*WORKER_DIES[1:], *RELOADING[1:]}]
 
 
@@ -39,9 +41,9 @@ async def one_round(
             load.stopping = True
             await sending
             await asyncio.to_thread(matrix.settle)
-            delivered = sink_copies(to, later)
-            ours = matrix.ours()
-            counts = judge(ledger.entries, delivered, ours, matrix.tries_without_result())
+            kept = ours(matrix.gateway)
+            lost = tries_without_result(matrix.here)
+            counts = judge(ledger.entries, at_sinks(to, later), kept, lost)
             still_held = set(matrix.copies("held"))
             assert not still_held & set(matrix.released), "a durable release was forgotten"
             return matrix.hits, counts
@@ -60,10 +62,13 @@ async def test_a_kill_at_each_point_loses_nothing(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 async def test_a_thousand_kills_lose_nothing(tmp_path: Path) -> None:
-    """``CRASH_ROUNDS`` rounds over all points; 20 of them are more than a thousand kills."""
+    """``CRASH_ROUNDS`` rounds over all points; 20 of them are more than a thousand kills.
+
+    A round's number is its seed; ``CRASH_FIRST_ROUND`` lets the rounds be run in several goes.
+    """
     hits: Counter[str] = Counter()
     counts: Counter[str] = Counter()
-    for number in range(ROUNDS):
+    for number in range(FIRST, FIRST + ROUNDS):
         directory = tmp_path / str(number)
         directory.mkdir()
         round_hits, round_counts = await one_round(directory, POINTS, number)
@@ -88,17 +93,38 @@ def test_the_judge_sees_what_is_lost_and_what_is_twice() -> None:
     """A positive control: a judge that cannot condemn proves nothing."""
     key = (0, "a@trial.example")
 
-    def entry(*answers: int) -> list[Entry]:
-        return [Entry(number=0, content=b"", recipients=(key[1],), answers=list(answers))]
+    def entry(*answers: int, unanswered: int = 0) -> list[Entry]:
+        return [
+            Entry(
+                number=0,
+                content=b"",
+                recipients=(key[1],),
+                answers=list(answers),
+                unanswered=unanswered,
+            )
+        ]
 
-    nothing: Counter[tuple[int, str]] = Counter()
+    nothing: Copies = Counter()
     once, twice = Counter({key: 1}), Counter({key: 2})
     with pytest.raises(AssertionError, match="LOST"):
-        judge(entry(250), nothing, nothing, nothing)
+        judge(entry(250), nothing, nothing)
     with pytest.raises(AssertionError, match="DOUBLE"):
-        judge(entry(250), twice, nothing, nothing)
+        judge(entry(250), twice, nothing)
     with pytest.raises(AssertionError, match="DOUBLE"):
-        judge(entry(451, 250), once, once, nothing)
-    assert judge(entry(0, 250), twice, nothing, nothing)["twice"] == 1
+        judge(entry(451, 250), once, once)
+    with pytest.raises(AssertionError, match="DOUBLE"):
+        judge(entry(0, 250), twice, nothing)  # it broke before the message was said
+    with pytest.raises(AssertionError, match="refused and kept"):
+        judge(entry(550), once, nothing)
+    with pytest.raises(AssertionError, match="no final answer"):
+        judge(entry(451), nothing, nothing)
+    assert judge(entry(0, 250, unanswered=1), twice, nothing)["twice"] == 1
     assert judge(entry(250), once, once, once)["twice"] == 1
-    assert judge(entry(250), nothing, once, nothing)["held"] == 1
+    assert judge(entry(250), nothing, once)["held"] == 1
+    assert judge(entry(550), nothing, nothing)["refused"] == 1
+
+
+def test_what_a_killed_keeper_had_under_way_is_what_it_noted_last(tmp_path: Path) -> None:
+    (tmp_path / "tries-1").write_text("dot 1 a@x\ndurable 1 a@x\ndot 2 a@x\n")
+    (tmp_path / "tries-2").write_text("dot 2 a@x\ndot 3 a@x\ndurable 3 a@x\n")
+    assert tries_without_result(tmp_path) == Counter({(2, "a@x"): 2})

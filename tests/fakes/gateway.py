@@ -14,7 +14,9 @@ from pathlib import Path
 
 import psutil
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
+# Children of a killed supervisor may finish their mail first, for smtp.drain_timeout_s.
+_START_PATIENCE_S = 150.0
 
 
 def free_port() -> int:
@@ -44,6 +46,8 @@ class Gateway:
     smtp_port: int = field(default_factory=free_port)
     web_port: int = field(default_factory=free_port)
     environment: dict[str, str] = field(default_factory=dict)
+    program: str = sys.executable
+    wrapper: tuple[str, ...] = ()  # starts the program of ``serve``
     process: subprocess.Popen[bytes] | None = None
     log: Path = field(init=False)
 
@@ -71,7 +75,7 @@ class Gateway:
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run ``schwamm`` with this gateway's configuration."""
-        command = [sys.executable, "-m", "gateway", *arguments, "--config", str(self.config)]
+        command = [self.program, "-m", "gateway", *arguments, "--config", str(self.config)]
         done = subprocess.run(
             command, env=self.variables(), capture_output=True, text=True, timeout=120, check=False
         )
@@ -84,18 +88,22 @@ class Gateway:
         return [json.loads(line) for line in self.run(*arguments, "--json").stdout.splitlines()]
 
     def init(self) -> "Gateway":
-        command = [sys.executable, "-m", "gateway", "init", str(self.directory)]
+        command = [self.program, "-m", "gateway", "init", str(self.directory)]
         command += ["--domain", self.domain, "--next-hop", self.next_hop]
         subprocess.run(command, env=self.variables(), check=True, capture_output=True, timeout=120)
         return self
 
     def start(self) -> "Gateway":
-        command = [sys.executable, "-m", "gateway", "serve", "--config", str(self.config)]
+        command = [*self.wrapper, self.program, "-m", "gateway", "serve"]
+        command += ["--config", str(self.config)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, env=self.variables(), stdout=log, stderr=log, start_new_session=True
             )
-        wait_until(self._up, f"the gateway to start; its log:\n{self._tail()}")
+        try:
+            wait_until(self._up, "the gateway to start", _START_PATIENCE_S)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; its log:\n{self._tail()}") from None
         return self
 
     def _up(self) -> bool:

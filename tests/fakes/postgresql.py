@@ -8,6 +8,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -26,13 +27,31 @@ _CUT_OFF = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PostgresqlServer:
-    """A running server; its databases are emptied and used again, which is faster than new ones."""
+    """A server; its databases are emptied and used again, which is faster than new ones."""
 
     folder: Path
+    programs: Path
+    process: subprocess.Popen[bytes] | None = None
     free: list[str] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Serve, and return when it answers."""
+        command = [str(self.programs / "postgres"), *_options(self.folder / "data", self.folder)]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*_as_nobody_special(), *command], stdout=log, stderr=log
+            )
+        _wait_until_it_answers(self.process, self.folder)
+
+    def stop(self) -> None:
+        """Cut off everybody who is connected, and end."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(timeout=30)
+            self.process = None
 
     @contextlib.contextmanager
     def database(self) -> Iterator[str]:
@@ -64,23 +83,13 @@ def postgresql() -> Iterator[PostgresqlServer]:
     folder = Path(tempfile.mkdtemp(prefix="schwamm-pg-"))
     try:
         _give_away(folder)
-        data = folder / "data"
-        _initialise(programs, data)
-        log = (folder / "log").open("wb")
-        with (
-            log,
-            subprocess.Popen(
-                [*_as_nobody_special(), str(programs / "postgres"), *_options(data, folder)],
-                stdout=log,
-                stderr=log,
-            ) as process,
-        ):
-            try:
-                _wait_until_it_answers(process, folder)
-                yield PostgresqlServer(folder)
-            finally:
-                process.terminate()
-                process.wait(timeout=30)
+        _initialise(programs, folder / "data")
+        server = PostgresqlServer(folder, programs)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
     finally:
         shutil.rmtree(folder)
 

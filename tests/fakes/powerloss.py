@@ -48,6 +48,12 @@ class FailingPower(RecordingFiles):
         file = self._open[descriptor][1]
         self._written.setdefault(id(file), _Bytes(file)).data += bytes(data)
 
+    def truncate(self, descriptor: int, size: int) -> None:
+        super().truncate(descriptor, size)
+        file = self._open[descriptor][1]
+        written = self._written.setdefault(id(file), _Bytes(file))
+        written.data = written.data[:size].ljust(size, b"\0")
+
     def fsync(self, descriptor: int) -> None:
         if not self._taken_out("fsync"):
             super().fsync(descriptor)

@@ -18,8 +18,8 @@ from gateway.core.ids import IdSource
 from gateway.core.mail import Mail, Session
 from gateway.core.reply import ACCEPTED, NO_RELAY, Reply
 from gateway.settings import SmtpSettings
-from gateway.smtp.limits import Limits
-from gateway.smtp.ports import RecipientPolicy, TlsContexts
+from gateway.smtp.limits import Limits, RemembersClients
+from gateway.smtp.ports import RecipientPolicy, Submission, TlsContexts
 from gateway.smtp.server import SmtpServer, start_server
 
 T = TypeVar("T")
@@ -95,6 +95,8 @@ class SmtpService:
         per_client: Any = None,
         share: socket.socket | None = None,
         recipients: RecipientPolicy | None = None,
+        submission: Submission | None = None,
+        greeted: RemembersClients | None = None,
         settings: SmtpSettings | None = None,
         **limits: float,
     ) -> None:
@@ -105,6 +107,8 @@ class SmtpService:
         self._per_client = per_client
         self._share = share
         self._recipients = recipients or OneDomain()
+        self._submission = submission
+        self._greeted = greeted
         self._settings = settings or SmtpSettings(hostname="mx.example.org")
         # A self-closing server waits for the client to read its last word; tests are in a hurry.
         self._limits = {"linger_s": 0.5, **limits}
@@ -136,6 +140,8 @@ class SmtpService:
             tls=self._tls,
             limits=replace(Limits.from_settings(settings), **self._limits),
             per_client=self._per_client,
+            submission=self._submission,
+            greeted=self._greeted,
         )
         return self
 

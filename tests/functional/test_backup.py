@@ -13,8 +13,9 @@ from gateway.store.restore import verify
 from tests.crash.matrix import GTUBE, KINDS, MAIL
 from tests.fakes.gateway import Gateway, wait_until
 from tests.fakes.ledger import MARK, Entry, Ledger, number_of
+from tests.fakes.settling import knows_all, ours
 from tests.fakes.sink import sink
-from tests.functional.test_survival import held_contents, in_thread, start
+from tests.functional.test_survival import in_thread, start
 
 
 def quietly(done: int, total: int) -> None:
@@ -71,14 +72,14 @@ async def restored_elsewhere(old: Gateway, directory: Path, file: Path, before, 
     assert list(new.state.glob("before-restore-*/directory.db")), "moved aside, not removed"
     try:
         await in_thread(new.start)
-        await in_thread(wait_until, lambda: new.rows("queue", "list"), "the restored queue")
+        await in_thread(wait_until, lambda: knows_all(new), "an index of what was restored")
         while_running = await in_thread(
             lambda: new.run("restore", str(file), "--force", check=False)
         )
         assert while_running.returncode == 1
         assert "a gateway runs on" in while_running.stderr
-        held = {number_of(content) for content in await in_thread(held_contents, new)}
-        assert {one.number for one in before if one.number % 2 == 0} <= held
+        kept = {number for number, _ in await in_thread(ours, new)}
+        assert {one.number for one in before} <= kept
         queued = await in_thread(new.rows, "queue", "list", "--limit", "1000")
         assert len(queued) >= 20
         assert {row["attempts"] for row in queued} <= {0, 1, 2, 3}

@@ -65,6 +65,39 @@ def test_a_mistyped_setting_is_named_with_the_nearest(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_the_environment_is_blamed_for_what_it_says(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text("[smtp]\nport = 25\n")
+    for name, value, complaint in (
+        ("SCHWAMM_SMTP__PROT", "26", "unknown setting 'smtp.prot'; did you mean 'port'?"),
+        ("SCHWAMM_SMTP__PORT", "many", "'smtp.port': "),
+        ("SCHWAMM_SMPT__PORT", "26", "is no setting; did you mean 'SCHWAMM_SMTP__PORT'?"),
+    ):
+        done = schwamm("serve", "--config", str(config), **{name: value})
+        assert done.returncode == 2
+        assert f"environment variable {name}" in done.stderr
+        assert complaint in done.stderr
+        assert str(config) not in done.stderr
+
+
+def test_a_password_is_read_where_no_terminal_is(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, f"maildir:{tmp_path}/mail").init()
+    command = [sys.executable, "-m", "gateway", "user", "add", "maria", "--role", "admin"]
+    command += ["--config", str(gateway.config)]
+    for given, code in (("", 2), ("a long password\n", 0)):
+        done = subprocess.run(
+            command,
+            input=given,
+            env=gateway.variables(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code
+        assert ("none was given" in done.stderr) == (code == 2)
+    assert "maria" in {row["login"] for row in gateway.rows("user", "list")}
+
+
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, f"maildir:{tmp_path}/mail").init()
     with socket.socket() as taken:

@@ -14,7 +14,7 @@ from gateway.core.queueing import StoredMessage
 from gateway.core.record import Copy, CopyState, Event, MessageFacts
 from gateway.core.routing import Generation, NextHop, NextHopKind
 from gateway.delivery import queue as queue_module
-from gateway.delivery.queue import IN_HAND, LEASE_MS, PER_DESTINATION, HandsOff, Queue
+from gateway.delivery.queue import IN_HAND, LEASE_MS, PER_DESTINATION, HandsOff, Queue, TellsSenders
 from gateway.delivery.relay import Relay
 from gateway.net.maildir import MaildirDelivery
 from gateway.net.pool import Pool
@@ -91,8 +91,14 @@ class ScriptedRelay:
 class Bench:
     """A queue with everything around it under a test's control."""
 
-    def __init__(self, generation: Generation, relay: HandsOff | None = None) -> None:
+    def __init__(
+        self,
+        generation: Generation,
+        relay: HandsOff | None = None,
+        notices: TellsSenders | None = None,
+    ) -> None:
         self.generation = generation
+        self.notices = notices
         self.relay = relay
         self.clock = MovedClock()
         self.clock.now_s = 1_764_000_000.0
@@ -123,6 +129,7 @@ class Bench:
             clock=self.clock,
             owner="keeper",
             chance=lambda: 0.5,
+            notices=self.notices,
         )
 
     def _availability(self, hop: NextHop, up: bool, reason: str) -> None:

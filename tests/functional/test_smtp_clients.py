@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.clock import SystemClock
 from gateway.settings import SmtpSettings
+from gateway.telemetry.greeted import Greeted
 from tests.fakes.gateway import Gateway, wait_until
 from tests.fakes.sink import sink
 from tests.fakes.smtp_client import RawClient
@@ -46,6 +48,38 @@ async def test_who_waits_is_greeted(tmp_path: Path) -> None:
         assert await client.silent_for(0.1)
         await _ready(client)
         assert (await client.transaction(b"x\r\n")).startswith("250")
+
+
+@on_uvloop
+async def test_who_waited_once_is_greeted_at_once_by_every_worker(tmp_path: Path) -> None:
+    settings = _settings(greet_delay_s=0.5)
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    for expected in (False, True):  # the second is another worker, on the same memory
+        memory = Greeted.open(tmp_path / "greeted", SystemClock())
+        async with SmtpService(spool, settings=settings, greeted=memory) as service:
+            for known in (expected, True):
+                started = service.server._service.clock.monotonic_s()
+                async with RawClient("127.0.0.1", service.port) as client:
+                    assert (await client.reply()).startswith("220 ")
+                    waited_s = service.server._service.clock.monotonic_s() - started
+                    assert known or waited_s >= 0.5
+                    assert memory.knows(b"127.0.0.1")
+
+
+@on_uvloop
+async def test_who_talks_early_is_not_remembered(tmp_path: Path) -> None:
+    memory = Greeted.open(tmp_path / "greeted", SystemClock())
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    settings = _settings(greet_delay_s=5)
+    async with (
+        SmtpService(spool, settings=settings, greeted=memory) as service,
+        RawClient("127.0.0.1", service.port) as client,
+    ):
+        await client.send(b"EHLO x\r\n")
+        assert (await client.reply()).startswith("554 5.5.1 ")
+        assert not memory.knows(b"127.0.0.1")
 
 
 @on_uvloop

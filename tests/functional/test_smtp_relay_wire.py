@@ -31,11 +31,17 @@ _REACHED: dict[str, tuple[str, str]] = {
     "POSTMASTER": ("org", "POSTMASTER@example.org"),
     "postmaster@example.org": ("org", "postmaster@example.org"),
     "abuse@example.org": ("org", "abuse@example.org"),
-    "anna@müller.example": ("idn", "anna@müller.example"),
-    "anna@MÜLLER.example": ("idn", "anna@MÜLLER.example"),
+    "anna@müller.example": ("idn", "anna@xn--mller-kva.example"),
+    "anna@MÜLLER.example": ("idn", "anna@xn--mller-kva.example"),
     "anna@xn--mller-kva.example": ("idn", "anna@xn--mller-kva.example"),
     "jürgen@example.org": ("org", "jürgen@example.org"),
-    "anna@example\u3002org": ("org", "anna@example\u3002org"),
+    "anna@example\u3002org": ("org", "anna@example.org"),
+    "anna@exam\u00adple.org": ("org", "anna@example.org"),
+    "anna@\uff45xample.org": ("org", "anna@example.org"),
+    "anna@example.org\u200b": ("org", "anna@example.org"),
+    "jürgen@müller.example": ("idn", "jürgen@xn--mller-kva.example"),
+    "x" * 64 + "@example.org": ("org", "x" * 64 + "@example.org"),
+    "Abuse@Example.Org.": ("org", "Abuse@Example.Org."),
 }
 _PATIENCE_S = 20.0
 

@@ -1,18 +1,12 @@
 """What a newcomer gets: the trial, its samples, and how the supervisor takes its place."""
 
 import json
-import os
-import pwd
 import smtplib
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from gateway.core.errors import ConfigError
-from gateway.supervisor import become
 from tests.fakes.gateway import Gateway, free_port, wait_until
 
 
@@ -112,26 +106,6 @@ def _greets(port: int) -> bool:
             return client.noop()[0] == 250
     except (OSError, smtplib.SMTPException):
         return False
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_root_becomes_the_user_of_the_settings() -> None:
-    code = (
-        "import os; from gateway.supervisor import become; become('nobody'); "
-        "print(os.getuid(), os.geteuid(), os.getgid(), len(os.getgroups()))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    nobody = pwd.getpwnam("nobody")
-    assert done.stdout.split()[:3] == [str(nobody.pw_uid)] * 2 + [str(nobody.pw_gid)]
-    assert done.stdout.split()[3] == "1"
-
-
-def test_an_unknown_user_is_named() -> None:
-    if os.geteuid() != 0:
-        become("no-such-user")  # who is not root stays who they are
-        return
-    with pytest.raises(ConfigError, match="no-such-user"):
-        become("no-such-user")
 
 
 def test_a_worker_loads_neither_scikit_learn_nor_a_database() -> None:

@@ -5,7 +5,7 @@ import sqlite3
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,6 +173,10 @@ class Schwamm:
     def held(self) -> int:
         return self.query("SELECT count(*) FROM copy WHERE state = 'held'")
 
+    def checked(self, check: str) -> int:
+        """Of how many messages the verdict has an outcome of this check."""
+        return self.query(f'SELECT count(*) FROM message WHERE facts LIKE \'%"check":"{check}"%\'')
+
     def query(self, statement: str) -> int:
         url = f"file:{self.gateway.state / 'index.db'}?mode=ro"
         connection = sqlite3.connect(url, uri=True, timeout=10)
@@ -199,7 +203,14 @@ def configure(gateway: Gateway, dns_port: int) -> None:
 
 
 @contextmanager
-def serving(directory: Path, *, workers: int, sink_port: int, dns_port: int) -> Iterator[Schwamm]:
+def serving(
+    directory: Path,
+    *,
+    workers: int,
+    sink_port: int,
+    dns_port: int,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Schwamm]:
     """A gateway with its own state below ``directory``, stopped at the end.
 
     It does not make clients wait before it greets them, nor count what one network sends: the
@@ -209,6 +220,7 @@ def serving(directory: Path, *, workers: int, sink_port: int, dns_port: int) -> 
     gateway.environment = {
         "SCHWAMM_SMTP__GREET_DELAY_S": "0",
         "SCHWAMM_SMTP__UNLIMITED_NETWORKS": '["127.0.0.0/8", "198.18.0.0/15"]',
+        **(variables or {}),
     }
     try:
         gateway.init()

@@ -59,6 +59,10 @@ def test_the_plus_tag_is_no_other_mailbox() -> None:
         "anna@" + "a" * 64 + ".example",
         "anna@" + ".".join(["abcdefgh"] * 40),
         "anna@\udcff.example",
+        "anna@a\u200db.example",
+        "anna@ß/.example",
+        "anna@" + "ß" * 70 + ".example",
+        "anna@bü..example",
     ],
 )
 def test_what_could_make_us_a_relay_is_refused(spelling: str) -> None:
@@ -67,5 +71,9 @@ def test_what_could_make_us_a_relay_is_refused(spelling: str) -> None:
 
 
 def test_a_domain_becomes_an_a_label() -> None:
-    assert normal_domain("Straße.example") == normal_domain("STRASSE.example")
+    assert normal_domain("STRASSE.example") == "strasse.example"
+    assert normal_domain("Straße.example") == normal_domain("STRAẞE.example")
+    assert normal_domain("Straße.example") == "xn--strae-oqa.example"  # IDNA 2008: not strasse
+    assert normal_domain("βόλος.example") == "xn--nxasmm1c.example"
+    assert normal_domain("Bücher。Example") == "xn--bcher-kva.example"
     assert normal_domain("bücher.example") == "xn--bcher-kva.example"

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from models.bundle import Bundle, BundleError
 from models.calibration import PointsScale
+from models.classifier import ScoreParameters
 from models.features import LEXICAL, SPACE, Features
 from models.manifest import Manifest
 from training.online import OnlineFilter
@@ -329,3 +330,13 @@ def test_a_signature_is_checked_when_a_key_is_given(bundle: Bundle, tmp_path: Pa
         Bundle.load(tmp_path / "forged", public_key=public)
     with pytest.raises(BundleError, match="not signed"):
         Bundle.load(tmp_path / "unsigned", public_key=public)
+
+
+def test_a_model_from_before_a_parameter_was_added_is_still_whole() -> None:
+    older = Manifest(origin="site", ham_messages=1, spam_messages=1, digest="0" * 64)
+    text = older.to_json()
+    assert b"naive_prior" not in text
+    assert Manifest.from_json(text).parameters.naive_prior == 0.0
+    newer = replace(older, parameters=ScoreParameters(naive_prior=8.0))
+    assert Manifest.from_json(newer.to_json()).parameters.naive_prior == 8.0
+    assert newer.canonical() != older.canonical()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from models.calibration import HAM_POINTS, Calibration, points, squashed
 from models.classifier import ContentScore
-from training.calibrate import fit_calibration
+from training.calibrate import fit_calibration, fit_cautious_calibration
 
 
 def score(probability: float, known_share: float = 1.0) -> ContentScore:
@@ -76,3 +76,38 @@ def test_calibration_of_separable_scores_stays_finite() -> None:
 def test_calibration_needs_both_classes() -> None:
     with pytest.raises(ValueError, match="ham and spam"):
         fit_calibration(np.array([1.0, 2.0]), np.array([True, True]))
+
+
+def lopsided(spam_at: float, ham_at: float) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(7)
+    is_spam = generator.random(20_000) < 0.5
+    spam, ham = generator.normal(spam_at, 2.0, 20_000), generator.normal(ham_at, 2.0, 20_000)
+    return np.where(is_spam, spam, ham), is_spam
+
+
+def test_no_evidence_is_never_spam_however_far_away_known_ham_lies() -> None:
+    scores, is_spam = lopsided(spam_at=3.0, ham_at=-8.0)
+    assert fit_calibration(scores, is_spam).probability(0.0) > 0.9
+    cautious = fit_cautious_calibration(scores, is_spam)
+    assert cautious.probability(0.0) == 0.5
+    assert cautious.probability(6.0) > 0.95
+    assert cautious.probability(-8.0) < 0.05
+
+
+def test_a_border_above_zero_stays_where_it_was_found() -> None:
+    scores, is_spam = lopsided(spam_at=8.0, ham_at=-3.0)
+    found = fit_cautious_calibration(scores, is_spam)
+    assert found.slope == 1.0  # the free fit is surer
+    assert found.probability(2.5) == pytest.approx(0.5, abs=0.05)
+
+
+def test_wrong_clicks_move_the_border_little() -> None:
+    scores, is_spam = lopsided(spam_at=8.0, ham_at=-8.0)
+    clicked = is_spam ^ (np.arange(len(is_spam)) % 50 == 0)
+    slipped = np.where(np.arange(len(is_spam)) % 25 == 0, False, is_spam)  # one way only
+    right = fit_cautious_calibration(scores, is_spam)
+    for labels in (clicked, slipped):
+        found = fit_cautious_calibration(scores, labels)
+        assert found.probability(2.0) > 0.5 >= found.probability(-1.0)
+        assert found.slope > 0.7 * right.slope
+    assert fit_calibration(scores, slipped).slope < 0.7 * right.slope

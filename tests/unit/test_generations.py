@@ -27,6 +27,7 @@ def generation(number: int, *names: str) -> Generation:
                 spam_score=2.5,
                 reject_score=3.5,
                 retention_days=3,
+                queue_hours=6,
                 subject_tag="[Spam?]",
             )
             for name in names

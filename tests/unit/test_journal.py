@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from gateway.core.errors import StorageError, StorageFullError
 from gateway.core.record import Event, What
+from gateway.store.files import OsFileLayer
 from gateway.store.journal import Journal
 from gateway.store.journal_reading import JournalProblem, journal_names, read_from
 from tests.contract.samples import DAY_MS, NOON_MS, FakeClock
@@ -84,6 +86,20 @@ def test_reading_goes_on_from_an_offset(journal: Journal, tmp_path: Path) -> Non
     assert list(read_from(path, second)) == [(event(2), third)]
     assert list(read_from(path, third)) == []
     assert third == path.stat().st_size
+
+
+def test_a_gap_is_passed_over_and_offsets_stay(journal: Journal, tmp_path: Path) -> None:
+    """What gateway.store.purging leaves where lines were."""
+    for number in range(3):
+        journal.append(event(number))
+    (name,) = journal_names(tmp_path / "journal")
+    path = tmp_path / "journal" / name
+    (_, first), (_, second), (_, third) = read_from(path, 0)
+    octets = path.read_bytes()
+    gap = b'{"skip":%d}\n' % (second - first)
+    path.write_bytes(octets[:first] + gap.ljust(second - first, b"\0") + octets[second:])
+    assert list(read_from(path, 0)) == [(event(0), first), (event(2), third)]
+    assert list(read_from(path, first)) == [(event(2), third)]
 
 
 def test_a_torn_end_waits_for_its_rest(tmp_path: Path, journal: Journal) -> None:
@@ -169,6 +185,36 @@ def test_a_new_day_begins_a_new_file(journal: Journal, clock: FakeClock, tmp_pat
     assert [name[:10] for name in names] == ["2026-11-23", "2026-11-23", "2026-11-24"]
     assert sorted(names) == sorted(journal.names)
     assert lines_in(tmp_path / "journal") == [event(1), event(3), event(2)]
+
+
+def test_a_removed_file_is_not_written_on(journal: Journal, tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    journal.append(event(1))
+    shutil.rmtree(directory)
+    journal.append(event(2))
+    journal.append_durable_now([event(3)])
+    assert lines_in(directory) == [event(2), event(3)]
+
+
+def test_a_file_removed_before_its_flush_was_not_durable(tmp_path: Path, clock: FakeClock) -> None:
+    """Who waits hears that it failed, and tries again in a new file."""
+    (tmp_path / "journal").mkdir()
+
+    class Removing(OsFileLayer):
+        armed = True
+
+        def fsync(self, descriptor: int) -> None:
+            super().fsync(descriptor)
+            if self.armed:
+                self.armed = False
+                shutil.rmtree(tmp_path / "journal")
+
+    journal = Journal(tmp_path / "journal", "smtp", clock, file_layer=Removing())
+    with pytest.raises(StorageError):
+        journal.append_durable_now([event(1)])
+    journal.append_durable_now([event(1)])
+    assert lines_in(tmp_path / "journal") == [event(1)]
+    journal.close()
 
 
 def test_sisters_never_share_a_file(tmp_path: Path, clock: FakeClock) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gateway.locale import translator
 from training.cli_train_gate import MIN_HELD_OUT, judge
 from training.measures import NothingToMeasure
 
@@ -19,7 +20,7 @@ def scores(*, ham_errors: int = 0, spam_errors: int = 0, seed: int = 0):
 
 
 def reasons(candidate, live, labels=LABELS):
-    result = judge(labels, candidate, live, threshold=0.5, resamples=200)
+    result = judge(labels, candidate, live, str, threshold=0.5, resamples=200)
     assert result.passed is not bool(result.reasons)
     return result.reasons
 
@@ -63,13 +64,38 @@ def test_too_little_mail_is_no_proof():
 
 
 def test_without_a_serving_model_the_candidate_is_measured_alone():
-    result = judge(LABELS, scores(ham_errors=50), None, threshold=0.5)
+    result = judge(LABELS, scores(ham_errors=5), None, str, threshold=0.5)
     assert result.passed
     assert result.live is None
     assert result.differences == {}
-    assert result.candidate.ham_misclassified_percent == 10.0
+    assert result.candidate.ham_misclassified_percent == 1.0
 
 
 def test_one_kind_of_mail_is_no_test():
     with pytest.raises(NothingToMeasure):
-        judge(LABELS[HAM], scores()[HAM], None, threshold=0.5)
+        judge(LABELS[HAM], scores()[HAM], None, str, threshold=0.5)
+
+
+def test_a_candidate_that_calls_much_good_mail_spam_is_refused_whatever_serves():
+    fifth = scores(ham_errors=94)  # 18.8 percent of 500
+    for live in (None, fifth):
+        assert reasons(fifth, live) == (
+            "it calls good mail spam: 94 of 500 held-out ham, surely more than 2 %",
+        )
+    assert reasons(scores(ham_errors=12), None) == ()  # 2.4 percent may be chance
+
+
+def test_the_ham_that_only_the_candidate_catches_is_named_the_surest_first():
+    live, candidate = scores(ham_errors=2), scores(ham_errors=1)
+    candidate[HAM[[5, 7]]] = [0.6, 0.9]
+    result = judge(LABELS, candidate, live, str, threshold=0.5, resamples=50)
+    assert result.newly_caught == (HAM[7], HAM[5])
+    assert not result.passed
+
+
+def test_the_gate_speaks_german():
+    german = translator("de")
+    result = judge(LABELS, scores(ham_errors=94), scores(), german, threshold=0.5, resamples=50)
+    assert result.reasons[0] == (
+        "es nennt erwünschte Nachrichten Spam: 94 von 500 zurückgehaltenen, sicher mehr als 2 %"
+    )

@@ -2,6 +2,7 @@
 
 import ssl
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,28 @@ def test_a_self_made_certificate_is_renewed_before_it_ends(tmp_path: Path) -> No
     renewed = _own(tmp_path)
     assert renewed.not_valid_after_utc > made.not_valid_after_utc
     assert renewed.serial_number != made.serial_number
+
+
+def test_workers_that_start_at_once_on_an_empty_directory_share_one_pair(tmp_path: Path) -> None:
+    def start(directory: Path) -> None:
+        TlsStore(hostname="mx.example.org", directory=directory, clock=_Clock())
+
+    with ThreadPoolExecutor(8) as workers:
+        for turn in range(30):
+            directory = tmp_path / str(turn)
+            list(workers.map(start, [directory] * 8))  # raises what any of them raised
+            assert [file.name for file in directory.iterdir()] == ["self-made.pem"]
+
+
+def test_a_certificate_with_the_key_of_another_is_made_anew(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        TlsStore(hostname="mx.example.org", directory=tmp_path / name, clock=_Clock())
+    file = tmp_path / "one" / "self-made.pem"
+    certificate, begin, _ = file.read_bytes().partition(b"-----BEGIN PRIVATE KEY")
+    other = (tmp_path / "two" / "self-made.pem").read_bytes().partition(begin)[2]
+    file.write_bytes(certificate + begin + other)
+    TlsStore(hostname="mx.example.org", directory=tmp_path / "one", clock=_Clock())
+    assert not file.read_bytes().startswith(certificate)
 
 
 @pytest.mark.parametrize("damage", [b"", b"no certificate", None])

@@ -5,36 +5,27 @@ imported. A file ``POINT`` in the directory named by ``KILLPOINTS`` arms a point
 many passages go by unharmed. Whoever takes the file away dies, so an armed point kills once. A
 point that cannot be attached (the code moved) is an error at once, never silently no kill.
 
-Also noted here, in ``KILLPOINTS/tries-PID``: which copies the keeper has handed to a next hop
-without a durable result yet, because only those may arrive twice when it dies. And workers take
-the next hop on port ``KILLPOINTS_OUTAGE`` for unreachable, so that what goes there is queued.
+Also noted, in the same directory: which copies the keeper has handed to a next hop without a
+durable result yet, because only those may arrive twice when it dies (``handing_over``). And workers
+take the next hop on port ``KILLPOINTS_OUTAGE`` for unreachable, so that what goes there is queued.
 """
 
 # ruff: noqa: PTH103, PTH104, PTH110, PTH118, PTH123, PTH208, PLC0415
 
 import functools
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import inspect
 import os
-import re
 import signal
-import sys
 import threading
+
+import attaching
+import handing_over
+from attaching import role
 
 HERE = os.environ.get("KILLPOINTS", "")
 OUTAGE_PORT = int(os.environ.get("KILLPOINTS_OUTAGE", "0"))
-MARK = re.compile(rb"^X-Ledger: (\d+)", re.MULTILINE)
 _passages: dict[str, tuple[int, int]] = {}
 _lock = threading.Lock()
-
-
-def role() -> str:
-    """Who this process is; the supervisor and the commands have no ``--role``."""
-    if "--role" in sys.argv:
-        return {"smtp": "worker"}.get(name := sys.argv[sys.argv.index("--role") + 1], name)
-    return "supervisor" if "serve" in sys.argv else "cli"
 
 
 def passing(point: str, *, before_death=lambda: None) -> None:
@@ -144,41 +135,10 @@ def relay(module) -> None:
 
     around(module.Relay, "hand_off", before="between hold and hand-over", when=mixed)
     around(module.Relay, "hand_off", after="handed over, nothing written")
-    hand_off = module.Relay.hand_off
-
-    async def noted(self, facts, content, copies):
-        if role() == "keeper":
-            found = MARK.search(bytes(content[:8192]))
-            for copy in copies if found else ():
-                _numbers[facts.id] = found[1].decode()
-                note(f"try {found[1].decode()} {copy.recipient}")
-        return await hand_off(self, facts, content, copies)
-
-    module.Relay.hand_off = noted
-
-
-_numbers: dict[str, str] = {}
-
-
-def note(line: str) -> None:
-    descriptor = os.open(
-        os.path.join(HERE, f"tries-{os.getpid()}"), os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    )
-    os.write(descriptor, line.encode() + b"\n")
-    os.close(descriptor)
 
 
 def queue(module) -> None:
-    make_durable = module.Queue._make_durable
-
-    async def noted(self, events):
-        await make_durable(self, events)
-        for event in events:
-            if event.mail_id in _numbers:
-                note(f"durable {_numbers[event.mail_id]} {event.recipient}")
-        passing("result durable, index unaware")
-
-    module.Queue._make_durable = noted
+    around(module.Queue, "_make_durable", after="result durable, index unaware")
     around(
         module.Queue,
         "_attempt",
@@ -283,7 +243,7 @@ def review(module) -> None:
 
 
 def generations(module) -> None:
-    around(module, "_replace", before="publish begins", after="publish half done")
+    around(module, "replace_file", before="publish begins", after="publish half done")
 
 
 def keeping(module) -> None:
@@ -319,28 +279,5 @@ ATTACHED = {
 }
 
 
-class _Loader(importlib.abc.Loader):
-    def __init__(self, inner, attach) -> None:
-        self.inner = inner
-        self.attach = attach
-
-    def create_module(self, spec):
-        return self.inner.create_module(spec)
-
-    def exec_module(self, module) -> None:
-        self.inner.exec_module(module)
-        self.attach(module)
-
-
-class _Finder(importlib.abc.MetaPathFinder):
-    def find_spec(self, fullname, path, target=None):
-        attach = ATTACHED.get(fullname)
-        if attach is None:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        spec.loader = _Loader(spec.loader, attach)
-        return spec
-
-
 if HERE:
-    sys.meta_path.insert(0, _Finder())
+    attaching.attach(handing_over.attachments(HERE), ATTACHED)

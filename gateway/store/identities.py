@@ -1,0 +1,119 @@
+"""The snapshot of people's logins on disk, from which workers check passwords without a database.
+
+One file, readable by its owner alone, replaced in one step at every change. Unlike generations no
+older one is kept: a password that was changed shall not lie about.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+
+from gateway.core.errors import ConfigError, RecordFormatError, StorageError
+from gateway.core.identities import Identities, Identity, Scopes
+from gateway.store import codec
+from gateway.store.fields import Fields
+from gateway.store.files import (
+    FileLayer,
+    OsFileLayer,
+    make_durable_directory,
+    replace_file,
+    storage_error,
+)
+
+FORMAT = 1
+NAME = "people"
+_HEADER = re.compile(rb"schwamm-people (\d{1,6}) ([0-9a-f]{64})\n")
+_MAX_BYTES = 64 * 1024 * 1024
+_MEND = "any schwamm user command writes it again from the directory database"
+
+
+def publish(
+    directory: Path, identities: Identities, *, file_layer: FileLayer | None = None
+) -> None:
+    """Put this picture in the place of the last one; does nothing when it is the same.
+
+    Raises:
+        StorageError: the disk does not take it; the last one stays.
+    """
+    layer = file_layer or OsFileLayer()
+    target = directory / NAME
+    body = _encode(identities)
+    try:
+        make_durable_directory(layer, directory)
+        if not target.exists() or target.read_bytes() != body:
+            replace_file(layer, target, body)
+    except OSError as error:
+        raise storage_error(error, target) from error
+
+
+def load(directory: Path) -> Identities:
+    """The picture in force; nobody while there is none.
+
+    Raises:
+        ConfigError: it is damaged or of a newer format; with the mend.
+    """
+    path = directory / NAME
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return Identities()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error}; {_MEND}") from error
+    try:
+        return _decode(data)
+    except RecordFormatError as error:
+        raise ConfigError(f"{path}: {error}; {_MEND}") from error
+
+
+def _encode(identities: Identities) -> bytes:
+    people = sorted(identities.people, key=lambda one: one.login)
+    data: codec.Json = {"v": FORMAT, "people": [_to_json(one) for one in people]}
+    try:
+        body = codec.dump_pretty(data).encode()
+    except ValueError as error:
+        raise StorageError(f"people are no JSON: {error}") from error
+    digest = hashlib.sha256(body).hexdigest().encode()
+    return b"schwamm-people %d %s\n" % (FORMAT, digest) + body
+
+
+def _decode(data: bytes) -> Identities:
+    head = _HEADER.match(data)
+    if head is None or len(data) > _MAX_BYTES:
+        raise RecordFormatError("no snapshot: its first line is not one of ours")
+    if int(head[1]) != FORMAT:
+        raise RecordFormatError(
+            f"snapshot of format {int(head[1])}; this release reads format {FORMAT}"
+        )
+    body = data[head.end() :]
+    if hashlib.sha256(body).hexdigest().encode() != head[2]:
+        raise RecordFormatError("damaged: its content differs from its digest")
+    fields = Fields(codec.parse(body), "people")
+    return Identities(tuple(_from_json(entry) for entry in fields.entries("people")))
+
+
+def _to_json(one: Identity) -> codec.Json:
+    scopes = one.scopes
+    return {
+        "login": one.login,
+        "secret": one.secret,
+        "everywhere": scopes.everywhere,
+        "customers": sorted(scopes.customers),
+        "domains": sorted(scopes.domains),
+        "addresses": sorted(scopes.addresses),
+    }
+
+
+def _from_json(value: object) -> Identity:
+    data = Fields(value, "person")
+    scopes = Scopes(
+        everywhere=data.flag("everywhere"),
+        customers=_words(data, "customers"),
+        domains=_words(data, "domains"),
+        addresses=_words(data, "addresses"),
+    )
+    return Identity(login=data.text("login"), secret=data.text("secret"), scopes=scopes)
+
+
+def _words(data: Fields, name: str) -> frozenset[str]:
+    return frozenset(str(word) for word in data.entries(name))
