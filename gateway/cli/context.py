@@ -104,6 +104,12 @@ def print_rows(
     console.print(table if count else empty)
 
 
+def shown_path(path: Path) -> Path:
+    """A path as a person would type it: from here, where it lies below here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 def progress_bar() -> "Progress":
     """Bars on standard error for whoever sits at the terminal; nothing elsewhere."""
     from rich.console import Console  # noqa: PLC0415  60 ms

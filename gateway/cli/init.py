@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.config_text import Choices, config_text
-from gateway.cli.context import language
+from gateway.cli.context import language, shown_path
 from gateway.cli.state import open_directory, operator
 from gateway.core.addresses import normal_domain
 from gateway.core.errors import AddressError, ConfigError, GatewayError
@@ -57,7 +57,7 @@ def _configuration(directory: Path, *, trial: bool) -> Settings:
         settings = load(path)
         click.echo(
             translator(language(settings))("{path} is there already and stays as it is.").format(
-                path=path
+                path=shown_path(path)
             )
         )
         return settings
@@ -72,7 +72,7 @@ def _configuration(directory: Path, *, trial: bool) -> Settings:
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
     settings = load(path)
-    click.echo(translator(language(settings))("Wrote {path}.").format(path=path))
+    click.echo(translator(language(settings))("Wrote {path}.").format(path=shown_path(path)))
     return settings
 
 

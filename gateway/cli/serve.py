@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.context import language
+from gateway.cli.context import language, shown_path
 from gateway.core.errors import ConfigError, InstanceRunningError
 from gateway.locale import N_, translator
 from gateway.settings import Settings, find_config, load
@@ -88,12 +88,12 @@ def _announce(settings: Settings) -> None:
         _("Schwamm is running."),
         _("  Mail comes in at    {address} (SMTP)").format(address=smtp),
         _("  Status page         {url}").format(url=web),
-        _("  State lies in       {path}").format(path=settings.paths.state),
+        _("  State lies in       {path}").format(path=shown_path(settings.paths.state)),
     ]
     if settings.trial.dns_port:
         maildir = settings.paths.state / "trial-maildir"
         lines += [
-            _("  Clean mail lands in {path}").format(path=maildir / "new"),
+            _("  Clean mail lands in {path}").format(path=shown_path(maildir / "new")),
             _("Try it in another terminal:  {command}").format(
                 command=".venv/bin/schwamm samples send"
             ),
