@@ -56,9 +56,9 @@ Under a header of today's mail systems (`ModernDresser`) every message with a he
 more, and every second German one.
 """
 MAX_TEXT_CHARS: Final = 20_000
-HAM_POINTS_AT: Final = -2.4
-NO_POINTS_AT: Final = -1.4
-FULL_POINTS_AT: Final = -0.2
+HAM_POINTS_AT: Final = -1.8
+NO_POINTS_AT: Final = -0.8
+FULL_POINTS_AT: Final = 0.25
 """Log odds between which the baseline's points rise: low, for it is cautious about foreign mail."""
 PARAMETERS: Final = ScoreParameters(naive_prior=8.0)
 """On foreign mail few words are known well: a mean of three or four is mostly chance."""

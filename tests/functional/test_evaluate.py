@@ -259,7 +259,7 @@ def test_bad_usage_and_failure_have_their_exit_codes(index, tmp_path):
     assert call("--index", index, "--limit", 0).exit_code == 2
     done = call("--index", index, "--model", tmp_path / "gone")
     assert done.exit_code == 1
-    assert done.stderr.startswith("schwamm: model: ")
+    assert done.stderr.startswith("Error: model: ")
     index.write_text("ham gone.eml\n")
     done = call("--index", index, "--model", "none", "--protocol", "online")
     assert done.exit_code == 1
