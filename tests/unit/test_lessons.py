@@ -97,6 +97,14 @@ def test_a_finished_model_that_is_worse_on_the_fixed_set_is_refused() -> None:
     say = translator("en")
     assert fixed_set_sentences(is_spam, good, good, OWN_SET, say, threshold=0.5) == []
     (reason,) = fixed_set_sentences(is_spam, bad, good, OWN_SET, say, threshold=0.5)
+    duller = np.where(is_spam & (np.arange(len(is_spam)) % 12 == 0), 0.4, good)
+    missed = 100.0 * float((duller[is_spam] < 0.5).mean())
+    assert 5.0 < missed < 30.0
+    for allowance, refused in ((0.0, 1), (40.0, 0)):
+        found = fixed_set_sentences(
+            is_spam, duller, good, OWN_SET, say, threshold=0.5, spam_allowance=allowance
+        )
+        assert len(found) == refused
     assert "catches 15.00 percentage points more of the ham" in reason
     assert "fixed set" in reason
     few = is_spam[: 2 * MIN_TEST - 2]
