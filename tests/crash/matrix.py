@@ -253,7 +253,10 @@ class Matrix:
         before = sorted(self.copies(*OURS))
         assert self.gateway.stop() == 0
         self.gateway.run("reindex")
-        assert sorted(self.copies(*OURS)) == before
+        after = sorted(self.copies(*OURS))
+        assert after == before, (
+            f"only anew: {set(after) - set(before)}; lost: {set(before) - set(after)}"
+        )
 
 
 _ROLES = {"worker": "smtp", "keeper": "keeper"}

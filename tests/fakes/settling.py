@@ -34,14 +34,15 @@ def asked(gateway: Gateway, query: str) -> list[tuple]:
 
 
 def settle(gateway: Gateway, patience_s: float = 90.0) -> None:
-    """Wait until every journal line is in the index and no copy waits.
+    """Wait until every journal line and every record is in the index and no copy waits.
 
-    An empty queue alone proves nothing: what was just answered may be on its way into the index.
+    An empty queue alone proves nothing: what was just answered may be on its way into the index,
+    and a record that a killed worker left without a line is found by the keeper within 30 seconds.
     """
 
     def settled() -> bool:
         before = journal_ends(gateway.state / "journal")
-        if not knows_all(gateway) or copies(gateway, *WAITING):
+        if not knows_all(gateway) or not knows_records(gateway) or copies(gateway, *WAITING):
             return False
         return journal_ends(gateway.state / "journal") == before
 
@@ -56,6 +57,16 @@ def knows_all(gateway: Gateway) -> bool:
     except DBAPIError:
         return False  # not there, or a new one is just being put in place
     return all(known.get(name, 0) >= end for name, end in ends.items())
+
+
+def knows_records(gateway: Gateway) -> bool:
+    """Whether every record that is on disk now has its row in the index."""
+    records = FileRecords(gateway.state / "records", gateway.state / "tmp")
+    try:
+        kept = set(records.ids())
+    finally:
+        records.close()
+    return kept <= {mail_id for (mail_id,) in asked(gateway, "select id from message")}
 
 
 def journal_ends(journal: Path) -> dict[str, int]:
