@@ -174,8 +174,7 @@ class Classifier:
         # Whole numbers this small are exact as floats, too.
         naive = float(np.rint(contributions * (1 << 20)).sum()) / (1 << 20)
         weights = self.weights.take(features.indices, mode="clip")
-        words = int(weights[: features.word_count].sum(dtype=np.int64))
-        grams = int(weights[features.word_count :].sum(dtype=np.int64))
+        words, grams = _sums(weights, features.word_count)
         reach = self.naive.parameters.reach
         return Parts(
             naive,
@@ -220,6 +219,16 @@ class SecondStage:
         step = np.float64(self._parameters.rate * error / LEARNING_UNIT)
         root = np.sqrt(energy.astype(np.float64) + self._parameters.first_energy)
         self.weights[indices] += np.rint(step / root).astype(np.int32)
+
+
+def _sums(weights: Weights, word_count: int) -> tuple[int, int]:
+    """Return the sum of the words' weights and that of the grams', exactly."""
+    if 0 < word_count < len(weights):
+        # A quarter of the time of two sums; it knows no empty sections.
+        words, grams = np.add.reduceat(weights, (0, word_count), dtype=np.int64).tolist()
+        return words, grams
+    whole = int(weights.sum(dtype=np.int64))
+    return (whole, 0) if word_count else (0, whole)
 
 
 def sigmoid(log_odds: float) -> float:
