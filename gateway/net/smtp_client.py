@@ -8,14 +8,22 @@ is a value (``ConnectFault``, ``HandOff.fault``), not an exception.
 import asyncio
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from gateway.core.handoff import Phase
+from gateway.core.reply import Reply
 from gateway.core.routing import NextHop, NextHopKind, TlsPolicy
 from gateway.net.nexthop import HandOff, Recipient, Transaction
 from gateway.net.smtp_client_content import DotStuffer
-from gateway.net.smtp_client_envelope import Offer, mail_command, rcpt_command, ruled_out
+from gateway.net.smtp_client_envelope import (
+    Offer,
+    mail_command,
+    rcpt_command,
+    ruled_out,
+    unsendable,
+    with_refusals,
+)
 from gateway.net.smtp_client_outcome import Attempt
 from gateway.net.smtp_client_protocol import SmtpWire, WireFaultError, WireReply, WireTimeoutError
 from gateway.settings import DeliverySettings
@@ -169,6 +177,9 @@ class SmtpConnection:
         Cancelled in the middle, the connection is cut, so the next hop never gets half a message
         for a whole one.
         """
+        odd = unsendable(transaction, self.offer)
+        if odd:
+            return await self._without(odd, transaction)
         refusal = ruled_out(transaction, self.offer, self._hop)
         if refusal is not None:
             return refusal
@@ -185,6 +196,14 @@ class SmtpConnection:
             if not completed or attempt.saw_421:
                 self._wire.break_off("closed by us")
         return attempt.hand_off()
+
+    async def _without(self, odd: dict[str, Reply], transaction: Transaction) -> HandOff:
+        """Hand over to the recipients that can be asked for here."""
+        others = tuple(one for one in transaction.recipients if one.key not in odd)
+        rest = HandOff(replies=())
+        if others:
+            rest = await self.transact(replace(transaction, recipients=others))
+        return with_refusals(rest, odd, transaction, self._hop)
 
     def _phase_of_loss(self, attempt: Attempt) -> Phase:
         if attempt.dot_written and self._wire.flushed:
