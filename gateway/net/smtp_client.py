@@ -14,6 +14,7 @@ from typing import Final, Self
 from gateway.core.handoff import Phase
 from gateway.core.reply import Reply
 from gateway.core.routing import NextHop, NextHopKind, TlsPolicy
+from gateway.net.hop_addresses import open_connection
 from gateway.net.nexthop import HandOff, Recipient, Transaction
 from gateway.net.smtp_client_content import DotStuffer
 from gateway.net.smtp_client_envelope import (
@@ -81,14 +82,13 @@ class SmtpConnection:
         Where the next hop's policy demands TLS, there is no connection without. ``source`` is the
         address of ours to come from.
         """
-        loop = asyncio.get_running_loop()
+        timeout_s = settings.connect_timeout_s
         try:
-            async with asyncio.timeout(settings.connect_timeout_s):
-                _, wire = await loop.create_connection(
-                    SmtpWire, hop.host, hop.port, local_addr=(source, 0) if source else None
-                )
+            wire = await open_connection(
+                SmtpWire, hop.host, hop.port, source=source, timeout_s=timeout_s
+            )
         except TimeoutError:
-            return ConnectFault(text=f"no connection within {settings.connect_timeout_s:g} s")
+            return ConnectFault(text=f"no connection within {timeout_s:g} s")
         except (OSError, ValueError) as error:  # ValueError: a host name that IDNA refuses
             return ConnectFault(text=f"cannot connect: {error}")
         connection = cls(hop, wire, settings)
