@@ -146,7 +146,7 @@ class SmtpConnection:
                 wire.transport,
                 wire,
                 tls,
-                server_hostname=self._hop.host if tls.check_hostname else None,
+                server_hostname=self._hop.host.rstrip(".") if tls.check_hostname else None,
                 ssl_handshake_timeout=timeout_s,
             )
         except (OSError, asyncio.IncompleteReadError) as error:  # ssl.SSLError is an OSError
@@ -183,7 +183,7 @@ class SmtpConnection:
         refusal = ruled_out(transaction, self.offer, self._hop)
         if refusal is not None:
             return refusal
-        attempt = Attempt(transaction, self._hop)
+        attempt = Attempt(transaction, self._hop, dsn=self.offer.dsn)
         completed = False
         self.transactions += 1
         try:

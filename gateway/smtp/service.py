@@ -82,10 +82,14 @@ class Service(Generic[F]):
             more = ["AUTH PLAIN LOGIN", *["DSN"] * dsn, "ENHANCEDSTATUSCODES"]
             self._ehlo_secured[dsn] = _ehlo(host, [*words, *more])
 
-    def ehlo(self, *, tls: bool, over_tls: bool) -> bytes:
-        """The reply to EHLO, before STARTTLS, or under TLS where AUTH belongs."""
+    def ehlo(self, *, tls: bool, over_tls: bool, logged_in: bool = False) -> bytes:
+        """The reply to EHLO, before STARTTLS, or under TLS where AUTH belongs.
+
+        DSN is promised where every next hop keeps the promise, and to who logged in always: to
+        them we report ourselves (ADR 0012).
+        """
         if over_tls and self.submission is not None:
-            return self._ehlo_secured[self.dsn_kept()]
+            return self._ehlo_secured[logged_in or self.dsn_kept()]
         return self._ehlo[tls, self.dsn_kept()]
 
     def gone(self, connection: "Conversation[F]") -> None:
