@@ -10,7 +10,13 @@ import structlog
 from gateway.core.clock import Clock
 from gateway.core.ids import IdSource
 from gateway.smtp.body import ByteBudget
-from gateway.smtp.limits import ClientLimits, Limits, Networks, RemembersClients
+from gateway.smtp.limits import (
+    ClientLimits,
+    Limits,
+    Networks,
+    RecentNetworks,
+    RemembersClients,
+)
 from gateway.smtp.ports import F, Intake, OnConnect, RecipientPolicy, Submission, TlsContexts
 
 if TYPE_CHECKING:
@@ -63,6 +69,7 @@ class Service(Generic[F]):
     on_idle: Callable[[], None] | None = None  # told when nothing is open or under way
     dsn_kept: Callable[[], bool] = lambda: False  # whether to announce DSN (RFC 3461)
     submission: Submission | None = None  # SMTP AUTH, under TLS only
+    logged_in: RecentNetworks = field(default_factory=RecentNetworks)
     greeted: RemembersClients | None = None  # nobody remembers: every stranger waits each time
     greeting: bytes = b""
     hello: bytes = b""
