@@ -16,7 +16,7 @@ import numpy as np
 
 from models.features_header import HeaderFeatures
 from models.features_spelling import ZONE_BITS, Fact, Spelling, fact_index
-from models.features_stored import Indices, pack, unpack
+from models.features_stored import Indices, pack, unpack, unpack_checked
 from models.limits import KIB, ScanLimits
 from models.message import Link, ParsedMail
 from models.text import is_text, read_text
@@ -107,6 +107,11 @@ class Features:
     def from_bytes(cls, stored: bytes) -> Features:
         """Read features kept with a label. Raises StoredFeaturesError."""
         return cls(unpack(FEATURE_SPEC, stored, SPACE, MAX_FEATURES))
+
+    @classmethod
+    def from_checked(cls, stored: bytes) -> Features:
+        """Read what `from_bytes` has read before, in half the time."""
+        return cls(unpack_checked(stored))
 
 
 def extract(mail: ParsedMail, raw: bytes) -> Features:

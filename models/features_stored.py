@@ -99,3 +99,11 @@ def unpack(spec: str, stored: bytes, space: int, max_features: int) -> Indices:
     if len(values) != count:
         raise StoredFeaturesError("stored features do not add up")
     return values
+
+
+def unpack_checked(stored: bytes) -> Indices:
+    """Read what `unpack` has read before."""
+    units = np.frombuffer(stored, "<u2", offset=_HEADER.size)
+    ends: Indices = units.cumsum(dtype=np.uint32)
+    count: int = _HEADER.unpack_from(stored)[2]
+    return ends if count == len(units) else ends[units != _ESCAPE]

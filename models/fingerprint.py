@@ -155,7 +155,8 @@ def _shingles(words: list[bytes]) -> Sketch:
     mixed.sort()
     keep = np.ones(len(mixed), np.bool_)
     np.not_equal(mixed[1:], mixed[:-1], out=keep[1:])
-    return mixed[keep]
+    unique: Sketch = mixed[keep]
+    return unique
 
 
 def _sketch(shingles: Sketch) -> Sketch:

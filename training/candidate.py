@@ -171,13 +171,14 @@ class Trainer:
         return positions[np.argsort(self._turns[positions], kind="stable")]
 
     def _features(self, position: int) -> Features:
-        return Features.from_bytes(self.lessons.examples[position].stored)
+        return Features.from_checked(self.lessons.examples[position].stored)
 
 
 def asked(groups: IntArray, is_spam: BoolArray) -> BoolArray:
     """Say of which messages, in the order they are learned, a learner's opinion counts.
 
-    Only the first of a campaign is new to it, and in its first third it knows too little. Where one kind would be missing, its opinion counts from the beginning.
+    Only the first of a campaign is new to it, and in its first third it knows too little. Where
+    one kind would be missing, its opinion counts from the beginning.
     """
     _, first = np.unique(groups, return_index=True)
     is_new = np.zeros(len(groups), np.bool_)
