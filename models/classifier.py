@@ -203,22 +203,30 @@ class SecondStage:
         self.energy: Energy = np.zeros(SPACE, np.float32)
 
     def learn(self, features: Features, parts: Parts, *, is_spam: bool) -> None:
-        """Let each expert take one step towards the truth about a message."""
-        self._step(features.words, parts.naive + parts.words, is_spam=is_spam)
-        self._step(features.grams, parts.naive + parts.grams, is_spam=is_spam)
+        """Let each expert take one step towards the truth about a message.
 
-    def _step(self, indices: Indices, log_odds: float, *, is_spam: bool) -> None:
-        error = (float(is_spam) - sigmoid(log_odds)) * self._parameters.reach(len(indices))
-        # In steps of 2**-16, so that the last bit of exp() cannot make two machines differ.
-        error = round(error * _ERROR_STEPS) / _ERROR_STEPS
-        if error == 0.0:
+        ``parts`` is what the classifier with these weights says of it now.
+        """
+        words = features.word_count
+        first = self._error(parts.naive + parts.words, words, is_spam=is_spam)
+        other = self._error(parts.naive + parts.grams, len(features) - words, is_spam=is_spam)
+        if first == other == 0.0:
             return
-        energy = self.energy.take(indices, mode="clip")
-        energy += np.float32(error * error)
-        self.energy[indices] = energy
-        step = np.float64(self._parameters.rate * error / LEARNING_UNIT)
+        energy = self.energy.take(features.indices, mode="clip")
+        energy[:words] += np.float32(first * first)
+        energy[words:] += np.float32(other * other)
+        self.energy[features.indices] = energy
         root = np.sqrt(energy.astype(np.float64) + self._parameters.first_energy)
-        self.weights[indices] += np.rint(step / root).astype(np.int32)
+        steps = np.empty(len(root))
+        steps[:words] = self._parameters.rate * first / LEARNING_UNIT
+        steps[words:] = self._parameters.rate * other / LEARNING_UNIT
+        steps /= root
+        self.weights[features.indices] = parts.weight_of_each + np.rint(steps).astype(np.int32)
+
+    def _error(self, log_odds: float, features: int, *, is_spam: bool) -> float:
+        error = (float(is_spam) - sigmoid(log_odds)) * self._parameters.reach(features)
+        # In steps of 2**-16, so that the last bit of exp() cannot make two machines differ.
+        return round(error * _ERROR_STEPS) / _ERROR_STEPS
 
 
 def _sums(weights: Weights, word_count: int) -> tuple[int, int]:
