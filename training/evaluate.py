@@ -17,6 +17,7 @@ from training.dedup import Fingerprint, campaigns, fingerprint
 from training.measures import Measures, measure, measure_one_kind
 from training.measures_bootstrap import Interval, intervals, intervals_of_one_kind
 from training.protocols import (
+    MORE_LIKELY_SPAM,
     EvaluationProtocol,
     LabelledStream,
     ProtocolKind,
@@ -43,7 +44,7 @@ class FilterUnderTest:
     scorer: Scorer
     learn: Learn | None = None
     explain: Callable[[bytes], WordWeights] | None = None
-    threshold: float = 0.5
+    threshold: float = MORE_LIKELY_SPAM
     knows_nothing: bool = False
 
 
