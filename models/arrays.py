@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import IO, Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
 
 _MAX_HEADER_BYTES: Final = 1024
-_MAX_ROWS: Final = 1 << 26
+_MAX_ROWS: Final = 1 << 23  # more than features there are, with room for their gaps
 
 
 class ArrayFileError(ValueError):
@@ -66,21 +66,35 @@ def open_regular(path: Path) -> BinaryIO:
 
 def _checked_header(path: Path, wanted: np.dtype[Any]) -> tuple[tuple[int, ...], int]:
     with open_regular(path) as file:
-        try:
-            # A file of a later format version fails here too: its header has another layout.
-            np.lib.format.read_magic(file)
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(
-                file, max_header_size=_MAX_HEADER_BYTES
-            )
-        except Exception as error:  # the parser of a hostile literal raises many kinds
-            raise ArrayFileError(f"{path.name}: no readable array header") from error
-        offset = file.tell()
+        shape, offset = read_header(file, path.name, wanted)
         size = os.fstat(file.fileno()).st_size
-    if dtype != wanted or fortran:
-        raise ArrayFileError(f"{path.name}: type {dtype}, not {wanted}")
-    if any(extent < 0 for extent in shape):
-        raise ArrayFileError(f"{path.name}: shape {shape} is no shape")
-    expected = offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
+    expected = offset + size_of(shape, wanted)
     if size != expected:
         raise ArrayFileError(f"{path.name}: {size} bytes, not {expected}: cut off or tampered with")
     return shape, offset
+
+
+def read_header(file: IO[bytes], name: str, wanted: np.dtype[Any]) -> tuple[tuple[int, ...], int]:
+    """Read an array's header: its shape, and how many bytes the header takes.
+
+    Raises ArrayFileError for another type than the wanted one, and for what is no array.
+    """
+    try:
+        # A file of a later format version fails here too: its header has another layout.
+        np.lib.format.read_magic(file)
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(
+            file, max_header_size=_MAX_HEADER_BYTES
+        )
+        offset = file.tell()
+    except Exception as error:  # the parser of a hostile literal raises many kinds
+        raise ArrayFileError(f"{name}: no readable array header") from error
+    if dtype != wanted or fortran:
+        raise ArrayFileError(f"{name}: type {dtype}, not {wanted}")
+    if any(extent < 0 for extent in shape):
+        raise ArrayFileError(f"{name}: shape {shape} is no shape")
+    return shape, offset
+
+
+def size_of(shape: tuple[int, ...], kind: np.dtype[Any]) -> int:
+    """Return how many bytes an array takes, however large a number that is."""
+    return int(np.prod(shape, dtype=object)) * kind.itemsize

@@ -17,7 +17,8 @@ from models.message import ParsedMail, scan
 
 _MAX_DATE_CHARS = 100
 _EARLIEST = 315532800.0  # 1980: before Internet mail nothing was received
-_LATEST = 4102444800.0  # 2100
+LATEST = 4102444800.0
+"""The year 2100: a later time comes from a liar or a broken clock."""
 _DAY_SECONDS = 86400.0
 
 FloatArray = npt.NDArray[np.float64]
@@ -110,4 +111,4 @@ def _seconds(stamp: str) -> float | None:
         seconds = None if parts is None else float(mktime_tz(parts))
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
-    return seconds if seconds is not None and _EARLIEST <= seconds <= _LATEST else None
+    return seconds if seconds is not None and _EARLIEST <= seconds <= LATEST else None
