@@ -62,9 +62,9 @@ ENGLISH = MappingProxyType(
         "roca_title": "1-ROCA while the mail came in",
         "roca_text": "Each tenth of the mail by itself; less is better. A tenth with ham alone or "
         "spam alone has no point.",
-        "made": "Made by Schwamm from an evaluation by the protocol {protocol}. Measures: TREC Spam "
-        "Track (Cormack and Lynam 2005); intervals: bootstrap of {resamples} resamples, Wilson for the "
-        "two error rates.",
+        "made": "Made by Schwamm from an evaluation by the protocol {protocol}. Measures: TREC "
+        "Spam Track (Cormack and Lynam 2005); intervals: bootstrap of {resamples} resamples, Wilson "
+        "for the two error rates.",
     }
 )
 
@@ -128,8 +128,8 @@ GERMAN = MappingProxyType(
         "roca_text": "Jedes Zehntel der Mail für sich; weniger ist besser. Ein Zehntel nur mit Ham "
         "oder nur mit Spam hat keinen Punkt.",
         "made": "Von Schwamm aus einer Auswertung nach dem Protokoll {protocol}. Maße: TREC Spam "
-        "Track (Cormack und Lynam 2005); Intervalle: Bootstrap mit {resamples} Wiederholungen, nach Wilson für "
-        "die beiden Fehlerraten.",
+        "Track (Cormack und Lynam 2005); Intervalle: Bootstrap mit {resamples} Wiederholungen, "
+        "nach Wilson für die beiden Fehlerraten.",
     }
 )
 
