@@ -23,10 +23,15 @@ class ArrayFileError(ValueError):
 
 
 def write_array(path: Path, values: npt.NDArray[Any]) -> None:
-    """Write an array in C order and little-endian, durably."""
+    """Write an array in C order and little-endian, durably. Raises OSError, objects ValueError."""
+    if values.dtype.hasobject:
+        raise ValueError("objects are no plain numbers")
     data = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     with path.open("wb") as file:
-        np.lib.format.write_array(file, data, version=(1, 0), allow_pickle=False)
+        described = np.lib.format.header_data_from_array_1_0(data)
+        np.lib.format.write_array_header_1_0(file, described)
+        # Not by NumPy: its error for a full disk is a pair of numbers.
+        file.write(data.tobytes())
         file.flush()
         os.fsync(file.fileno())
 

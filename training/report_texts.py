@@ -63,8 +63,8 @@ ENGLISH = MappingProxyType(
         "roca_text": "Each tenth of the mail by itself; less is better. A tenth with ham alone or "
         "spam alone has no point.",
         "made": "Made by Schwamm from an evaluation by the protocol {protocol}. Measures: TREC "
-        "Spam Track (Cormack and Lynam 2005); intervals: bootstrap of {resamples} resamples, Wilson "
-        "for the two error rates.",
+        "Spam Track (Cormack and Lynam 2005); intervals: bootstrap of {resamples} resamples, "
+        "Wilson for the two error rates.",
     }
 )
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from models.arrays import write_array
 from models.bundle import Bundle, BundleError
 from models.calibration import PointsScale
 from models.classifier import ScoreParameters
@@ -85,6 +86,11 @@ def test_the_same_training_gives_the_same_digest(bundle: Bundle) -> None:
     assert again.digest == bundle.digest
     assert dated(again).digest == bundle.digest
     assert dated(again).compute_digest() == bundle.digest
+
+
+def test_a_full_disk_is_called_that() -> None:
+    with pytest.raises(OSError, match="No space left on device"):
+        write_array(Path("/dev/full"), np.zeros(100_000))
 
 
 def test_a_published_model_is_never_overwritten(bundle: Bundle, saved: Path) -> None:
