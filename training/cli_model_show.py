@@ -71,9 +71,9 @@ def _facts(bundle: Bundle, *, serves: bool, _: Translator) -> Iterator[tuple[str
     yield _("Gate"), _(_GATES[gate_of(bundle)])
     yield (
         _("Points"),
-        _(
-            "at most {cap:g}; from a spam probability of {begin:.1f} % on, all from {all:.1f} %"
-        ).format(cap=bundle.points_cap, begin=100 * scale.unsure_from, all=100 * scale.sure_from),
+        _("at most {cap:g}; from a spam probability of {begin:.3f} on, all from {all:.3f}").format(
+            cap=bundle.points_cap, begin=scale.unsure_from, all=scale.sure_from
+        ),
     )
     signed = _("no") if manifest.signature is None else _("yes")
     yield _("Signed"), signed
