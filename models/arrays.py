@@ -38,22 +38,28 @@ def write_array(path: Path, values: npt.NDArray[Any]) -> None:
 
 def read_array(path: Path, *, dtype: npt.DTypeLike, columns: int) -> npt.NDArray[Any]:
     """Read a table of any number of rows into memory. Raises ArrayFileError."""
-    shape, offset = _checked_header(path, np.dtype(dtype).newbyteorder("<"))
-    if len(shape) != 2 or shape[1] != columns or shape[0] > _MAX_ROWS:
-        raise ArrayFileError(f"{path.name}: shape {shape}, not (n, {columns})")
     with open_regular(path) as file:
+        wanted = np.dtype(dtype).newbyteorder("<")
+        shape, offset = _checked_header(file, path.name, wanted)
+        if len(shape) != 2 or shape[1] != columns or shape[0] > _MAX_ROWS:
+            raise ArrayFileError(f"{path.name}: shape {shape}, not (n, {columns})")
         file.seek(offset)
-        data = file.read()
+        data = file.read(size_of(shape, wanted))
     return np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).reshape(shape)
 
 
 def map_array(path: Path, *, dtype: npt.DTypeLike, length: int) -> npt.NDArray[Any]:
     """Map a one-dimensional array read-only, so that processes share it. Raises ArrayFileError."""
     wanted = np.dtype(dtype).newbyteorder("<")
-    shape, offset = _checked_header(path, wanted)
-    if shape != (length,):
-        raise ArrayFileError(f"{path.name}: shape {shape}, not ({length},)")
-    mapped = np.memmap(path, wanted, "r", offset, shape)
+    with open_regular(path) as file:
+        shape, offset = _checked_header(file, path.name, wanted)
+        if shape != (length,):
+            raise ArrayFileError(f"{path.name}: shape {shape}, not ({length},)")
+        try:
+            # What was checked is what is mapped, whatever the name stands for by now.
+            mapped = np.memmap(file, wanted, "r", offset, shape)
+        except (OSError, ValueError) as error:
+            raise ArrayFileError(f"{path.name}: cannot be mapped: {error}") from error
     return mapped.view(np.ndarray)
 
 
@@ -69,13 +75,14 @@ def open_regular(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def _checked_header(path: Path, wanted: np.dtype[Any]) -> tuple[tuple[int, ...], int]:
-    with open_regular(path) as file:
-        shape, offset = read_header(file, path.name, wanted)
-        size = os.fstat(file.fileno()).st_size
+def _checked_header(
+    file: BinaryIO, name: str, wanted: np.dtype[Any]
+) -> tuple[tuple[int, ...], int]:
+    shape, offset = read_header(file, name, wanted)
+    size = os.fstat(file.fileno()).st_size
     expected = offset + size_of(shape, wanted)
     if size != expected:
-        raise ArrayFileError(f"{path.name}: {size} bytes, not {expected}: cut off or tampered with")
+        raise ArrayFileError(f"{name}: {size} bytes, not {expected}: cut off or tampered with")
     return shape, offset
 
 

@@ -6,6 +6,7 @@ What is learned is the archive of imported mail and what people said in the quar
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -38,6 +39,9 @@ from training.lessons import IMPORTED, OTHERS, Lessons, gather
 from training.publish import publish
 from training.site_index import site_index
 from training.slabs import total
+from training.split import not_after
+
+_CLOCKS_DIFFER_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +102,19 @@ def run_train(request: TrainRequest) -> None:
 
 
 def _lessons(
+    request: TrainRequest,
+    settings: Settings,
+    note: OnProblem,
+    step: Callable[[], None],
+    _: Translator,
+) -> tuple[Lessons, LabelReport | None]:
+    """The mail to learn; nothing of it came later than now, whatever it says itself."""
+    lessons, labels = _gathered(request, settings, note, step, _)
+    lessons.times = not_after(lessons.times, time.time() + _CLOCKS_DIFFER_S)
+    return lessons, labels
+
+
+def _gathered(
     request: TrainRequest,
     settings: Settings,
     note: OnProblem,

@@ -50,6 +50,15 @@ def arrival_time_of(raw: bytes) -> float | None:
     return arrival_time(scan(raw))
 
 
+def not_after(times: Sequence[float | None], latest: float) -> list[float | None]:
+    """Return the times without those after ``latest``, which a liar or a broken clock wrote.
+
+    Taken at its word, one mail dated 2099 would make every later one old: no model could be
+    judged any more on what came after all that the serving one has learned.
+    """
+    return [None if time is None or time > latest else time for time in times]
+
+
 def order_by_time(times: Sequence[float | None]) -> tuple[IntArray, FloatArray]:
     """Return the stream's positions by time of arrival, and a time for each position.
 

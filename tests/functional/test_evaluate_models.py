@@ -271,3 +271,24 @@ def test_a_full_disk_is_one_sentence(index, config, monkeypatch):
     assert "the models' folder cannot be written: No space left on device" in done.stderr
     left = [entry.name for entry in (models(config) / "bundles").iterdir()]
     assert [name for name in left if not name.startswith("baseline-")] == []
+
+
+def test_one_mail_dated_far_ahead_does_not_make_all_later_mail_old(index, config, tmp_path):
+    folder = tmp_path / "more"
+    folder.mkdir()
+    (folder / "ahead.eml").write_bytes(
+        b"Date: Thu, 1 Jan 2099 00:00:00 +0000\nFrom: a@example.org\n\n" + b"bibix " * 30
+    )
+    call(corpus, "import", "--index", index, config=config)
+    call(corpus, "import", folder / "ahead.eml", "--label", "spam", config=config)
+    _, told = trained(config)
+    assert call(model, "promote", told["model"], "--force", config=config).exit_code == 0
+    for number in range(480, 700):
+        is_spam = number % 2 == 1
+        kind = folder / ("spam" if is_spam else "ham")
+        kind.mkdir(exist_ok=True)
+        (kind / f"{number}.eml").write_bytes(letter(number, is_spam=is_spam))
+    for label in ("ham", "spam"):
+        call(corpus, "import", folder / label, "--label", label, config=config)
+    done, told = trained(config)
+    assert (done.exit_code, told["reasons"]) == (0, [])
