@@ -82,9 +82,8 @@ class Manifest:
         if not isinstance(found, dict):
             raise BundleError("manifest.json is not an object")
         if found.get("format") != FORMAT:
-            raise BundleError(
-                f"the model has format {found.get('format')!r}, this version reads {FORMAT}"
-            )
+            has = str(found.get("format"))[:20]
+            raise BundleError(f"the model has format {has}, this version reads {FORMAT}")
         _check_spec(found.get("feature_spec"))
         return cls(
             origin=_one_of(found, "origin", ("baseline", "site")),
@@ -123,7 +122,8 @@ def _refuse_constant(name: str) -> float:
 def _check_spec(spec: object) -> None:
     if spec != FEATURE_SPEC:
         raise BundleError(
-            f"the model was trained on features {spec!r}, this version extracts {FEATURE_SPEC!r}"
+            f"the model was trained on features {str(spec)[:20]!r},"
+            f" this version extracts {FEATURE_SPEC!r}"
         )
 
 
@@ -135,7 +135,8 @@ def _one_of(found: dict[str, Any], key: str, allowed: tuple[str, ...]) -> str:
 
 def _text(found: dict[str, Any], key: str) -> str:
     value = found.get(key)
-    if not isinstance(value, str) or len(value) > 1000:
+    # It is printed, and no digest or signature covers all of it: nothing may steer a terminal.
+    if not isinstance(value, str) or len(value) > 1000 or not value.isprintable():
         raise BundleError(f"manifest.json: {key} is no text")
     return value
 
@@ -148,9 +149,15 @@ def _count(found: dict[str, Any], key: str) -> int:
 
 
 def _finite(value: object, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise BundleError(f"manifest.json: {what} is no number")
-    return float(value)
+    try:
+        number = float(value)  # a whole number of JSON may be too large for that
+    except OverflowError as error:
+        raise BundleError(f"manifest.json: {what} is no number") from error
+    if not math.isfinite(number):
+        raise BundleError(f"manifest.json: {what} is no number")
+    return number
 
 
 def _cap(found: dict[str, Any]) -> float:
@@ -201,13 +208,16 @@ def _points_scale(found: dict[str, Any]) -> PointsScale:
 
 def _texts(found: dict[str, Any], key: str) -> dict[str, str]:
     values = found.get(key, {})
-    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+    if not isinstance(values, dict) or not all(
+        isinstance(value, str) and value.isprintable() and name.isprintable()
+        for name, value in values.items()
+    ):
         raise BundleError(f"manifest.json: {key} does not map names to texts")
     return {str(name): str(value) for name, value in values.items()}
 
 
 def _free_numbers(found: dict[str, Any], key: str) -> dict[str, float]:
     values = found.get(key, {})
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or not all(name.isprintable() for name in values):
         raise BundleError(f"manifest.json: {key} does not map names to numbers")
     return {str(name): _finite(value, f"{key}.{name}") for name, value in values.items()}

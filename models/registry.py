@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,8 @@ _SHADOW: Final = "shadow"
 _BUNDLES: Final = "bundles"
 _NAME: Final = re.compile(r"(?:baseline|site)-[0-9a-f]{12}")
 _MAX_POINTER_BYTES: Final = 200
+_UNFINISHED: Final = ".new-"
+_ABANDONED_AFTER_S: Final = 3600.0
 
 
 class Registry:
@@ -154,7 +157,8 @@ class Registry:
                 shutil.rmtree(target)
             else:
                 return name
-        building = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
+        _remove_abandoned(target.parent)
+        building = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=target.parent))
         try:
             bundle.save(building / name)
             _sync_directory(building / name)
@@ -217,6 +221,17 @@ def expand_baseline(directory: Path) -> Path:
     if not (directory / _POINTER).exists():
         registry.promote(name)
     return directory / _BUNDLES / name
+
+
+def _remove_abandoned(bundles: Path) -> None:
+    """Take away what a process left that was killed while it wrote a model: 40 MB each."""
+    for left in bundles.glob(f"{_UNFINISHED}*"):
+        try:
+            age_s = time.time() - left.stat().st_mtime
+        except OSError:
+            continue  # its owner was faster
+        if age_s > _ABANDONED_AFTER_S:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _checked(name: str) -> str:

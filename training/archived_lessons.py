@@ -23,7 +23,7 @@ from models.message import scan
 from training.corpus.archive import Archive
 from training.lessons import Lessons
 from training.protocols import LabelledStream
-from training.split import arrival_time
+from training.split import LATEST, arrival_time
 from training.train import Example
 
 _HEAD = struct.Struct("<dII")
@@ -66,7 +66,7 @@ class SeenMail:
             Features.from_bytes(kept)
             return Seen(
                 stored=kept,
-                time=None if math.isnan(time) else time,
+                time=time if 0.0 <= time <= LATEST else None,  # also NaN, for no time at all
                 prints=Fingerprint.from_bytes(body[middle : middle + prints]),
             )
         except (OSError, struct.error, StoredFeaturesError, StoredFingerprintError):

@@ -46,7 +46,10 @@ _FOREIGN_SPAM_POINTS = 10.0
 The baseline has learned mail of that very kind, and calls spam what a site's model is unsure of.
 """
 _CALLED_SPAM = 0.5
-_TOO_NEW = N_("too little ham or spam came after what the serving model learned")
+_TOO_NEW = N_(
+    "too little ham or spam came after what the serving model learned; label or import later mail, "
+    "or let an earlier model serve first: schwamm model rollback"
+)
 LEARNED_UNTIL = "learned_until"
 """The metric of a site model that tells when the last mail it learned came (seconds, UTC)."""
 

@@ -233,7 +233,7 @@ def model_list(*, config: Path | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def model_show(*, name: str | None, config: Path | None, as_json: bool) -> None:
     """Show what a model is made of; without NAME the one that serves."""
-    from training.cli_model import run_show  # noqa: PLC0415
+    from training.cli_model_show import run_show  # noqa: PLC0415
 
     run_show(name, config=config, as_json=as_json)
 

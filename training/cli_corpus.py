@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ import click
 
 from gateway.locale import Translator
 from gateway.locale.mailboxes import explain_problem
-from gateway.store.ownership import settings_of_service
+from gateway.store.ownership import operator, settings_of_service
 from models.mailboxes.message import OnProblem
 from training.archived_lessons import SeenMail
 from training.cli_language import no_index, spoken
@@ -54,10 +53,10 @@ def run_import(
     archive = archive_of(config)
     try:
         watched = SeenMail(archive_directory(config)).watch(stream)
-        added = archive.add(watched, who=who or getpass.getuser(), reason="import")
+        added = archive.add(watched, who=who or operator(), reason="import")
     except OSError as error:
         text = _("the archive cannot be written: {error}")
-        raise click.ClickException(text.format(error=error)) from error
+        raise click.ClickException(text.format(error=error.strerror or error)) from error
     total = added.new + added.changed + added.known
     counts = {
         "new": added.new,

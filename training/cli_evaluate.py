@@ -26,7 +26,13 @@ from gateway.locale.mailboxes import explain_problem
 from models.mailboxes.message import CorpusProblem
 from training.cli_language import no_index
 from training.corpus.index import find_index
-from training.evaluate import Corpus, Evaluation, FilterUnderTest, evaluate
+from training.evaluate import (
+    Corpus,
+    Evaluation,
+    FilterUnderTest,
+    evaluate,
+    filter_in_words,
+)
 from training.evaluate_filters import UnusableFilterError, open_filter
 from training.measures import MEASURE_NAMES, NothingToMeasure
 from training.protocols import EvaluationProtocol, ProtocolKind
@@ -99,7 +105,7 @@ def _refuse_learning_without(
 ) -> None:
     if tested.learn is None and protocol.kind is not ProtocolKind.BATCH:
         text = _("the {name} cannot learn here: use --protocol batch")
-        raise click.UsageError(text.format(name=tested.name))
+        raise click.UsageError(text.format(name=filter_in_words(tested.name, _)))
 
 
 def _evaluated(
@@ -159,12 +165,12 @@ def _write_report(path: Path, evaluation: Evaluation, language: str) -> None:
         path.write_text(html_report(evaluation, language=language), encoding="utf-8")
     except OSError as error:
         text = _("the report cannot be written: {error}")
-        raise click.ClickException(text.format(error=error)) from error
+        raise click.ClickException(text.format(error=error.strerror or error)) from error
 
 
 def _print(evaluation: Evaluation, language: str) -> None:
     _, texts, run = translator(language), LANGUAGES[language], evaluation.run
-    title = f"{evaluation.filter_name}, {evaluation.protocol}"
+    title = f"{filter_in_words(evaluation.filter_name, _)}, {evaluation.protocol}"
     table = Table(title=title, title_justify="left")
     table.add_column(texts["measure"])
     table.add_column("%", justify="right")

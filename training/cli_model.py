@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from gateway.core.handoff import printable
 from gateway.locale import Translator
 from gateway.locale.bundles import explain_bundle_error
-from gateway.store.ownership import settings_of_service
+from gateway.store.ownership import operator, settings_of_service
 from models.bundle import Bundle, BundleError
 from models.registry import Registry, expand_baseline
 from training.cli_language import spoken
@@ -38,8 +37,8 @@ def models_directory(config: Path | None) -> Path:
 def run_list(*, config: Path | None, as_json: bool) -> None:
     """Print a line for each model, the newest first, broken ones too."""
     _ = _spoken(config)
-    registry = Registry(_directory(config))
-    rows = [_row(registry, name) for name in registry.names()]
+    registry = opened(config)
+    rows = [_row(registry, name, None if as_json else _) for name in registry.names()]
     rows.sort(key=lambda row: str(row["created_at"]), reverse=True)
     if as_json:
         for row in rows:
@@ -67,27 +66,13 @@ def run_list(*, config: Path | None, as_json: bool) -> None:
     Console().print(table)
 
 
-def run_show(name: str | None, *, config: Path | None, as_json: bool) -> None:
-    """Print what a model is made of."""
-    bundle = _loaded(Registry(_directory(config)), name, _spoken(config))
-    shown = {"model": bundle.model_id, **asdict(bundle.manifest)}
-    if as_json:
-        click.echo(json.dumps(shown, default=dict))
-        return
-    for key, value in shown.items():
-        if isinstance(value, dict):
-            click.echo(f"{key}:")
-            for inner, detail in value.items():
-                click.echo(f"  {inner}: {detail}")
-        else:
-            click.echo(f"{key}: {value}")
-
-
 def run_verify(name: str | None, *, config: Path | None) -> None:
     """Check a model, or all of them, against its digest; exit 1 if one is damaged."""
     _ = _spoken(config)
-    registry = Registry(_directory(config))
+    registry = opened(config)
     damaged = False
+    if name is not None:
+        known(registry, name, _)
     for one in registry.names() if name is None else (name,):
         try:
             registry.load(one)
@@ -104,15 +89,15 @@ def run_promote(name: str, *, config: Path | None, force: bool) -> None:
     """Make a model serve; one that failed its gate only by force."""
     _ = _spoken(config)
     directory = _directory(config)
-    bundle = _loaded(Registry(directory), name, _)
-    if _gate(bundle) is False and not force:
+    bundle = loaded(Registry(directory), name, _)
+    if gate_of(bundle) is False and not force:
         text = _(
             "{model} did not pass its gate ('model show {model}' tells its measures); "
             "--force promotes it all the same"
         )
         raise click.ClickException(text.format(model=name))
     why = "promoted by force" if force else "promoted"
-    done = _told(lambda: History(directory).promote(name, who=getpass.getuser(), why=why), _)
+    done = _told(lambda: History(directory).promote(name, who=operator(), why=why), _)
     before = done.previous or _("none")
     click.echo(_("{model} serves; before it: {before}").format(model=done.name, before=before))
 
@@ -121,7 +106,7 @@ def run_rollback(*, config: Path | None) -> None:
     """Let the model serve again that served before."""
     _ = _spoken(config)
     directory = _directory(config)
-    done = _told(lambda: History(directory).rollback(who=getpass.getuser()), _)
+    done = _told(lambda: History(directory).rollback(who=operator()), _)
     text = _("{model} serves again; {before} is kept")
     click.echo(text.format(model=done.name, before=done.previous))
 
@@ -137,7 +122,22 @@ def _directory(config: Path | None) -> Path:
         raise click.ClickException(explain_bundle_error(error, _spoken(config))) from error
 
 
-def _loaded(registry: Registry, name: str | None, _: Translator) -> Bundle:
+def opened(config: Path | None) -> Registry:
+    """Return the models of this gateway."""
+    return Registry(_directory(config))
+
+
+def known(registry: Registry, name: str, _: Translator) -> None:
+    """Raise click's error, with the way to the right name, unless there is such a model."""
+    if name not in registry.names():
+        text = _("there is no model {name}; see: schwamm model list")
+        raise click.ClickException(text.format(name=printable(name)))
+
+
+def loaded(registry: Registry, name: str | None, _: Translator) -> Bundle:
+    """Return a model, that which serves without a name. Raises click's error."""
+    if name is not None:
+        known(registry, name, _)
     try:
         return registry.current() if name is None else registry.load(name)
     except BundleError as error:
@@ -151,22 +151,24 @@ def _told(change: Callable[[], Promotion], _: Translator) -> Promotion:
         raise click.ClickException(explain_bundle_error(error, _)) from error
     except OSError as error:
         text = _("the models' folder cannot be written: {error}")
-        raise click.ClickException(text.format(error=error)) from error
+        raise click.ClickException(text.format(error=error.strerror or error)) from error
 
 
 def _number(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _gate(bundle: Bundle) -> bool | None:
+def gate_of(bundle: Bundle) -> bool | None:
+    """Whether a model passed its gate; None where there was none."""
     passed = bundle.metrics.get(GATE)
     return None if passed is None else passed > 0.0
 
 
-def _row(registry: Registry, name: str) -> dict[str, object]:
+def _row(registry: Registry, name: str, _: Translator | None) -> dict[str, object]:
+    """Return a model's line; what is wrong with it in the reader's language, if there is one."""
     row: dict[str, object] = {
         "model": name,
-        "serves": _pointed(registry) == name,
+        "serves": pointed(registry) == name,
         "created_at": "",
         "ham_messages": None,
         "spam_messages": None,
@@ -176,17 +178,18 @@ def _row(registry: Registry, name: str) -> dict[str, object]:
     try:
         bundle = registry.load(name)
     except BundleError as error:
-        return {**row, "problem": str(error)}
+        return {**row, "problem": str(error) if _ is None else explain_bundle_error(error, _)}
     return {
         **row,
         "created_at": bundle.created_at,
         "ham_messages": bundle.manifest.ham_messages,
         "spam_messages": bundle.manifest.spam_messages,
-        "gate_passed": _gate(bundle),
+        "gate_passed": gate_of(bundle),
     }
 
 
-def _pointed(registry: Registry) -> str:
+def pointed(registry: Registry) -> str:
+    """Return the name of the model that serves, empty for none."""
     try:
         return registry.pointed()
     except BundleError:

@@ -94,7 +94,12 @@ class History:
             "who": promotion.who,
             "why": promotion.why,
         }
-        with self._file.open("ab") as file:
+        with self._file.open("ab+") as file:
+            end = file.seek(0, os.SEEK_END)
+            if end:
+                file.seek(end - 1)
+                if file.read(1) != b"\n":  # a full disk tore the last line: do not write onto it
+                    file.write(b"\n")
             file.write(f"{json.dumps(fields)}\n".encode())
             file.flush()
             os.fsync(file.fileno())

@@ -19,7 +19,7 @@ from models.bundle import BundleError
 from models.calibration import DEFAULT_SCALE, PointsScale
 from models.registry import Registry
 from training.cli_language import spoken
-from training.cli_model import models_directory
+from training.cli_model import known, models_directory, pointed
 from training.shadow import Band, Comparison, compare
 from training.site_index import site_index
 
@@ -37,7 +37,9 @@ def run_shadow(name: str, *, config: Path | None) -> None:
     _ = spoken(settings)
     try:
         registry = Registry(models_directory(config))
-        if name == _served_by(registry):
+        if name != "none":
+            known(registry, name, _)
+        if name == pointed(registry):
             text = _("{model} serves already: there is nothing to compare it with")
             raise click.ClickException(text.format(model=name))
         registry.set_shadow(None if name == "none" else name)
@@ -45,7 +47,7 @@ def run_shadow(name: str, *, config: Path | None) -> None:
         raise click.ClickException(explain_bundle_error(error, _)) from error
     except OSError as error:
         text = _("the models' folder cannot be written: {error}")
-        raise click.ClickException(text.format(error=error)) from error
+        raise click.ClickException(text.format(error=error.strerror or error)) from error
     if name == "none":
         click.echo(_("No model is watched any more."))
     else:
@@ -53,19 +55,12 @@ def run_shadow(name: str, *, config: Path | None) -> None:
         click.echo(_("It decides nothing. Later: schwamm model compare"))
 
 
-def _served_by(registry: Registry) -> str:
-    try:
-        return registry.pointed()
-    except BundleError:
-        return ""
-
-
 def run_compare(name: str | None, *, days: int, config: Path | None, as_json: bool) -> None:
     """Print how the watched model and the serving one differ on the mail of the last days."""
     settings = settings_of_service(config)
     _ = spoken(settings)
     registry = Registry(settings.models_directory)
-    shadow = name or _watched(registry)
+    shadow = name or _watched(registry, _)
     if not shadow:
         raise click.ClickException(_("no model is watched; first: schwamm model shadow NAME"))
     found = _compared(settings, registry, shadow, days)
@@ -75,11 +70,11 @@ def run_compare(name: str | None, *, days: int, config: Path | None, as_json: bo
     _tell(found, days, _)
 
 
-def _watched(registry: Registry) -> str:
+def _watched(registry: Registry, _: Translator) -> str:
     try:
         return registry.shadowed()
     except BundleError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(explain_bundle_error(error, _)) from error
 
 
 def _compared(settings: Settings, registry: Registry, shadow: str, days: int) -> Comparison:

@@ -6,6 +6,7 @@ What is learned is the archive of imported mail and what people said in the quar
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -26,7 +27,7 @@ from training.archived_lessons import gather_archived
 from training.candidate import train_candidate
 from training.cli_corpus import archive_directory, archive_of
 from training.cli_evaluate import progress_display
-from training.cli_language import spoken
+from training.cli_language import no_index, spoken
 from training.cli_model import models_directory
 from training.cli_train_labels import tell_labels
 from training.cli_train_tell import as_json, tell
@@ -38,6 +39,9 @@ from training.lessons import IMPORTED, OTHERS, Lessons, gather
 from training.publish import publish
 from training.site_index import site_index
 from training.slabs import total
+from training.split import not_after
+
+_CLOCKS_DIFFER_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +82,17 @@ def run_train(request: TrainRequest) -> None:
         raise click.ClickException(explain_bundle_error(error, _)) from error
     live = _live(directory, _)
     with progress_display(None, wanted=request.progress, _=_) as step:
-        lessons, labels = _lessons(request, settings, note, step)
+        lessons, labels = _lessons(request, settings, note, step, _)
         try:
             candidate = train_candidate(lessons, live, start, shipped=shipped, on_step=step, say=_)
         except ValueError as error:  # also NothingToMeasure
             why = _("no model can be made of this mail: {why}").format(why=_(str(error)))
             raise click.ClickException(why) from error
-    name = publish(candidate.bundle, directory)
+    try:
+        name = publish(candidate.bundle, directory)
+    except OSError as error:
+        text = _("the models' folder cannot be written: {error}")
+        raise click.ClickException(text.format(error=error.strerror or error)) from error
     if request.as_json:
         click.echo(json.dumps(as_json(name, candidate, labels, len(problems))))
     else:
@@ -94,30 +102,49 @@ def run_train(request: TrainRequest) -> None:
 
 
 def _lessons(
-    request: TrainRequest, settings: Settings, note: OnProblem, step: Callable[[], None]
+    request: TrainRequest,
+    settings: Settings,
+    note: OnProblem,
+    step: Callable[[], None],
+    _: Translator,
+) -> tuple[Lessons, LabelReport | None]:
+    """The mail to learn; nothing of it came later than now, whatever it says itself."""
+    lessons, labels = _gathered(request, settings, note, step, _)
+    lessons.times = not_after(lessons.times, time.time() + _CLOCKS_DIFFER_S)
+    return lessons, labels
+
+
+def _gathered(
+    request: TrainRequest,
+    settings: Settings,
+    note: OnProblem,
+    step: Callable[[], None],
+    _: Translator,
 ) -> tuple[Lessons, LabelReport | None]:
     """The mail to learn; with ``--corpus`` or ``--merge`` that alone."""
     if request.merge:
-        return _merged(request), None
+        return _merged(request, _), None
     if request.corpus:
-        return gather(_mail(request.corpus, note), on_step=step), None
+        return gather(_mail(request.corpus, note, _), on_step=step), None
     archive, directory = archive_of(request.config), archive_directory(request.config)
     lessons = gather_archived(archive, directory, on_problem=note, on_step=step)
     with site_index(settings) as index:
         book = index.labels.book()
     limit = settings.training.labels_per_person_and_day
+    _refuse_strangers(request.without, {one.person for one in book.standing}, _)
     labelled, report = lessons_of(book, per_person_and_day=limit, without=request.without)
     lessons.extend(labelled)
     return lessons, report
 
 
-def _merged(request: TrainRequest) -> Lessons:
+def _merged(request: TrainRequest, _: Translator) -> Lessons:
     lessons = Lessons()
     for path in request.merge:
         try:
             lessons.extend(read_count_file(path).lessons)
         except CountFileError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(error.told(_)) from error
+    _refuse_strangers(request.without, {*lessons.voices} - {IMPORTED}, _)
     trusted = {IMPORTED, *lessons.trusted}
     heard = [
         place
@@ -127,15 +154,28 @@ def _merged(request: TrainRequest) -> Lessons:
     return lessons.chosen(heard)
 
 
+def _refuse_strangers(without: Sequence[str], people: set[str], _: Translator) -> None:
+    """A mistyped name must not leave in what somebody wanted out."""
+    for person in without:
+        if person not in people and person != OTHERS:
+            text = _(
+                "--without {person}: nobody of that name has a label that counts; known: {known}"
+            )
+            known = ", ".join(sorted(people)) or _("nobody")
+            raise click.UsageError(text.format(person=person, known=known))
+
+
 def _write_counts(
     path: Path, request: TrainRequest, settings: Settings, note: OnProblem, _: Translator
 ) -> None:
     with progress_display(None, wanted=request.progress, _=_) as step:
-        lessons, labels = _lessons(request, settings, note, step)
+        lessons, labels = _lessons(request, settings, note, step, _)
     try:
         slabs = write_count_file(path, lessons)
     except OSError as error:
-        text = _("{path} cannot be written: {error}").format(path=path, error=error)
+        text = _("{path} cannot be written: {error}").format(
+            path=path, error=error.strerror or error
+        )
         raise click.ClickException(text) from error
     counts = total(slabs)
     if request.as_json:
@@ -162,12 +202,16 @@ def _write_counts(
     )
 
 
-def _mail(corpus: Sequence[Path], note: OnProblem) -> Iterable[tuple[CorpusMessage, bool]]:
+def _mail(
+    corpus: Sequence[Path], note: OnProblem, _: Translator
+) -> Iterable[tuple[CorpusMessage, bool]]:
     """The mail of the index files that were named."""
-    try:
-        indexes = [find_index(one) for one in corpus]
-    except FileNotFoundError as error:
-        raise click.UsageError(f"--corpus: {error}") from error
+    indexes = []
+    for one in corpus:
+        try:
+            indexes.append(find_index(one))
+        except FileNotFoundError as error:
+            raise click.UsageError(f"--corpus: {no_index(one, _)}") from error
     return chain.from_iterable(read_index(index, on_problem=note) for index in indexes)
 
 

@@ -10,33 +10,55 @@ from __future__ import annotations
 import io
 import json
 import os
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gateway.locale import N_, Translator
+from models.arrays import ArrayFileError, open_regular
 from models.features import FEATURE_SPEC, Features
 from models.features_stored import StoredFeaturesError
 from models.fingerprint import Fingerprint, StoredFingerprintError
+from training.array_archive import Array, read_arrays
 from training.lessons import Lessons
 from training.slabs import Slab, SlabKey, slab_keys, slabs_of
+from training.split import LATEST
 from training.train import Example
 
 FORMAT = 1
-_MOST_BYTES = 4 << 30
-_NAMES = ("head", "slab", "spam", "time", "voice", "stored", "stored_at", "prints", "prints_at")
-_COUNTS = ("messages", "rows", "rows_at")
-
-Array = npt.NDArray[Any]
+_ARRAYS: dict[str, npt.DTypeLike] = {
+    "head": "u1",
+    "slab": "<i4",
+    "spam": "u1",
+    "time": "<f8",
+    "voice": "<i4",
+    "stored": "u1",
+    "stored_at": "<i8",
+    "prints": "u1",
+    "prints_at": "<i8",
+    "messages": "<i8",
+    "rows": "<u4",
+    "rows_at": "<i8",
+}
+_DAMAGED = N_("it is no count file, or it is damaged; write it anew: schwamm train --counts")
 
 
 class CountFileError(ValueError):
     """A file that is no count file, damaged, or of another version; the text says which."""
+
+    def __init__(
+        self, sentence: str = _DAMAGED, path: Path | None = None, **values: object
+    ) -> None:
+        self.sentence, self.path, self.values = sentence, path, values
+        super().__init__(self.told(str))
+
+    def told(self, _: Translator) -> str:
+        """Return what is wrong in the reader's language."""
+        return f"{self.path}: {_(self.sentence).format(**self.values)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +101,22 @@ def read_count_file(path: Path) -> CountFile:
     Raises CountFileError.
     """
     try:
-        arrays = _loaded(path)
+        with open_regular(path.resolve()) as file:
+            arrays = read_arrays(file, _ARRAYS)
         lessons, keys = _lessons(arrays)
         slabs = _slabs(arrays, keys)
     except CountFileError as error:
-        raise CountFileError(f"{path}: {error}") from error
-    except OSError as error:
-        raise CountFileError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as error:
-        raise CountFileError(f"{path}: is no count file, or damaged") from error
+        raise CountFileError(error.sentence, path, **error.values) from error
+    except ArrayFileError as error:
+        reason = error.__cause__
+        if isinstance(reason, OSError) and reason.strerror:
+            cannot = N_("it cannot be read ({error})")
+            raise CountFileError(cannot, path, error=reason.strerror) from error
+        raise CountFileError(path=path) from error
+    except (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
+        raise CountFileError(path=path) from error
     if not _same(slabs, slabs_of(lessons)):
-        raise CountFileError(f"{path}: its counts are not those of its messages")
+        raise CountFileError(N_("its counts are not those of its messages"), path)
     return CountFile(lessons, slabs)
 
 
@@ -130,28 +157,22 @@ def _packed(pieces: Sequence[bytes]) -> tuple[Array, Array]:
 def _unpacked(arrays: dict[str, Array], name: str) -> list[bytes]:
     content, ends = arrays[name].tobytes(), arrays[f"{name}_at"].tolist()
     if ends[:1] != [0] or ends[-1] != len(content) or ends != sorted(ends):
-        raise CountFileError("is damaged")
+        raise CountFileError
     return [content[begin:end] for begin, end in pairwise(ends)]
-
-
-def _loaded(path: Path) -> dict[str, Array]:
-    with zipfile.ZipFile(path) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
-            raise CountFileError("is larger than any count file")
-    with np.load(path, allow_pickle=False) as found:
-        return {name: found[name] for name in (*_NAMES, *_COUNTS)}
 
 
 def _lessons(arrays: dict[str, Array]) -> tuple[Lessons, list[SlabKey]]:
     head = json.loads(arrays["head"].tobytes())
     if head["format"] != FORMAT:
-        raise CountFileError(f"is of format {head['format']!r}, this version reads {FORMAT}")
+        wrong = N_("it has format {found}, this version reads {wanted}")
+        raise CountFileError(wrong, found=str(head["format"])[:20], wanted=FORMAT)
     if head["feature_spec"] != FEATURE_SPEC:
-        raise CountFileError(
-            f"holds features {head['feature_spec']!r}, this version extracts {FEATURE_SPEC!r}"
-        )
-    keys = [(str(month), str(customer)) for month, customer in head["slabs"]]
-    lessons = Lessons(trusted={str(person) for person in head["trusted"]})
+        wrong = N_("it holds features {found}, this version extracts {wanted}")
+        raise CountFileError(wrong, found=str(head["feature_spec"])[:20], wanted=FEATURE_SPEC)
+    keys = [(_shown(month), _shown(customer)) for month, customer in head["slabs"]]
+    voices = [_shown(person) for person in head["voices"]]
+    lessons = Lessons(trusted={_shown(person) for person in head["trusted"]})
+    _check_columns(arrays, len(keys), len(voices))
     columns = zip(
         arrays["slab"].tolist(),
         arrays["spam"].tolist(),
@@ -166,16 +187,36 @@ def _lessons(arrays: dict[str, Array]) -> tuple[Lessons, list[SlabKey]]:
             Features.from_bytes(stored)
             known = Fingerprint.from_bytes(prints)
         except (StoredFeaturesError, StoredFingerprintError) as error:
-            raise CountFileError(str(error)) from error
+            raise CountFileError from error
         example = Example(stored=stored, is_spam=bool(spam))
-        person, customer = str(head["voices"][voice]), keys[slab][1]
-        lessons.add(example, float(time), known, voice=person, customer=customer)
+        lessons.add(example, time, known, voice=voices[voice], customer=keys[slab][1])
     return lessons, keys
+
+
+def _check_columns(arrays: dict[str, Array], slabs: int, voices: int) -> None:
+    """Refuse places that are none, and times that no clock shows; NaN is none, too."""
+    time, slab, voice = arrays["time"], arrays["slab"], arrays["voice"]
+    fits = [
+        bool(np.all((time >= 0.0) & (time <= LATEST))),
+        bool(np.all((slab >= 0) & (slab < slabs))),
+        bool(np.all((voice >= 0) & (voice < voices))),
+    ]
+    if not all(fits) or any(one.ndim != 1 for one in (time, slab, voice)):
+        raise CountFileError
+
+
+def _shown(text: object) -> str:
+    """Names of people and customers are printed; those of others must not steer a terminal."""
+    if not isinstance(text, str) or not text.isprintable():
+        raise CountFileError
+    return text
 
 
 def _slabs(arrays: dict[str, Array], keys: Sequence[SlabKey]) -> list[Slab]:
     ends, messages = arrays["rows_at"].tolist(), arrays["messages"].tolist()
     rows = arrays["rows"].astype(np.uint32)
+    if rows.shape[1:] != (3,):
+        raise CountFileError
     return [
         Slab(
             month=month,

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from gateway.locale import Translator
+from gateway.locale import N_, Translator
 from models.mailboxes.message import OnProblem
 from training.corpus import CorpusMessage, CorpusProblem, read_index, read_index_entries
 from training.dedup import Fingerprint, campaigns, fingerprint
 from training.measures import Measures, measure, measure_one_kind
 from training.measures_bootstrap import Interval, intervals, intervals_of_one_kind
 from training.protocols import (
+    MORE_LIKELY_SPAM,
     EvaluationProtocol,
     LabelledStream,
     ProtocolKind,
@@ -43,8 +44,21 @@ class FilterUnderTest:
     scorer: Scorer
     learn: Learn | None = None
     explain: Callable[[bytes], WordWeights] | None = None
-    threshold: float = 0.5
+    threshold: float = MORE_LIKELY_SPAM
     knows_nothing: bool = False
+
+
+_KINDS = {"classifier": N_("classifier"), "pipeline": N_("the gateway's whole scoring")}
+_NOTHING = N_("from nothing")
+
+
+def filter_in_words(name: str, _: Translator) -> str:
+    """Return a filter's name for people; machines get it as it is."""
+    kind, comma, start = name.partition(", ")
+    known = _(_KINDS[kind]) if kind in _KINDS else kind
+    if start.startswith("model "):
+        start = _("model {model}").format(model=start.removeprefix("model "))
+    return known + comma + (_(start) if start == _NOTHING else start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

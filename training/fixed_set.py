@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,11 @@ from typing import Final
 
 import numpy as np
 
+from models.arrays import open_regular
 from models.features import FEATURE_SPEC, Features, extract
 from models.features_stored import StoredFeaturesError
 from models.message import scan
+from training.array_archive import read_arrays
 from training.baseline_sources import Dresser, SourceMessage
 from training.dedup import campaigns, fingerprint
 from training.train import Example
@@ -28,6 +29,7 @@ from training.train import Example
 FILE: Final = "fixed_set.npz"
 _SEED: Final = 3
 _MOST_FILE_BYTES: Final = 64 << 20
+_ARRAYS: Final = {"head": "u1", "spam": "u1", "stored": "u1", "ends": "<i8"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,12 +138,13 @@ def load(directory: Path) -> list[Example]:
     if path.stat().st_size > _MOST_FILE_BYTES:
         raise ValueError(f"{path}: is larger than any fixed set")
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            head = json.loads(arrays["head"].tobytes())
-            if head != {"format": 1, "feature_spec": FEATURE_SPEC}:
-                return []
-            return list(_read(arrays["stored"].tobytes(), arrays["ends"], arrays["spam"]))
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        with open_regular(path) as file:
+            arrays = read_arrays(file, _ARRAYS)
+        head = json.loads(arrays["head"].tobytes())
+        if head != {"format": 1, "feature_spec": FEATURE_SPEC}:
+            return []
+        return list(_read(arrays["stored"].tobytes(), arrays["ends"], arrays["spam"]))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: is no fixed set, or damaged") from error
 
 

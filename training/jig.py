@@ -5,7 +5,8 @@ Verbs and answers follow the TREC Spam Filter Evaluation Toolkit (Lynam and Corm
 ``judge`` is another word for ``train``.
 Only ``classify`` answers, with exactly one line ``class=spam score=0.98``; a judge may wait for
 it. As the track recorded a crashed filter, a message that cannot be read is answered
-``class=ham score=0``, and the reason goes to the error stream.
+``class=ham score=0``, and the reason goes to the error stream. Exactly one half, as all mail gets
+from a filter that was taught nothing, is ham: who knows nothing condemns nobody.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 
 from models.mailboxes.reading import read_bytes
 from training.corpus import CorpusProblem
-from training.protocols import Scorer
+from training.protocols import MORE_LIKELY_SPAM, Scorer
 
 _MAX_LINE_BYTES = 64 * 1024
 _NO_ANSWER = "class=ham score=0"
@@ -36,7 +37,7 @@ class Jig:
         learn: Callable[[bytes, bool], None] | None,
         answer: Callable[[str], None],
         complain: Callable[[str], None],
-        threshold: float = 0.5,
+        threshold: float = MORE_LIKELY_SPAM,
     ) -> None:
         self._scorer = scorer
         self._learn = learn
@@ -48,8 +49,11 @@ class Jig:
     def run(self, commands: BinaryIO) -> None:
         """Obey one command a line until ``finalize`` or the end of the input."""
         while line := commands.readline(_MAX_LINE_BYTES):
+            ended = line.endswith(b"\n")
             if not self.obey(os.fsdecode(line).strip("\r\n")):
                 return
+            while not ended and (rest := commands.readline(_MAX_LINE_BYTES)):
+                ended = rest.endswith(b"\n")  # the end of a line is no command of its own
 
     def obey(self, command: str) -> bool:
         """Do what one line says; return False after ``finalize``."""
@@ -68,10 +72,10 @@ class Jig:
         return True
 
     def _classify(self, name: str) -> str:
-        raw = self._read(name)
-        if raw is None:
-            return _NO_ANSWER
         try:
+            raw = self._read(name)
+            if raw is None:
+                return _NO_ANSWER
             score = self._scorer.classify(raw)
         except Exception as error:  # noqa: BLE001  # one message must not end a judge's long run
             self._complain(f"{_shown(name)}: the filter failed: {type(error).__name__}: {error}")
@@ -90,11 +94,10 @@ class Jig:
                 self._complain("this scorer cannot learn: train commands change nothing")
             self._told_no_learning = True
             return
-        raw = self._read(name.strip())
-        if raw is None:
-            return
         try:
-            self._learn(raw, is_spam)
+            raw = self._read(name.strip())
+            if raw is not None:
+                self._learn(raw, is_spam)
         except Exception as error:  # noqa: BLE001  # as above
             self._complain(f"{_shown(name)}: the filter failed: {type(error).__name__}: {error}")
 

@@ -17,6 +17,7 @@ from models.features import FEATURE_SPEC, Features
 from models.features_stored import StoredFeaturesError
 from models.fingerprint import Fingerprint, StoredFingerprintError
 from training.lessons import OTHERS, Lessons
+from training.split import LATEST
 from training.train import Example
 
 
@@ -109,7 +110,7 @@ def _learn(label: StandingLabel, lessons: Lessons) -> bool:
         return False
     lessons.add(
         Example(stored=label.lesson.hashes, is_spam=label.is_spam),
-        label.lesson.arrived_at_ms / 1000,
+        _time(label.lesson.arrived_at_ms),
         prints,
         voice=label.person,
         customer=label.customer,
@@ -118,3 +119,8 @@ def _learn(label: StandingLabel, lessons: Lessons) -> bool:
     if label.role == ADMIN:
         lessons.trusted.add(label.person)
     return True
+
+
+def _time(at_ms: int) -> float | None:
+    """Return a time of arrival in seconds; none where the gateway's clock was far off."""
+    return at_ms / 1000 if 0 <= at_ms <= 1000 * LATEST else None

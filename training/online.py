@@ -34,6 +34,7 @@ _REMEMBERED: Final = 64
 _REMEMBERED_BYTES: Final = 256 * 1024
 _FINER: Final = round(PUBLISHED_UNIT / LEARNING_UNIT)
 _INT16: Final = np.iinfo(np.int16)
+_MOST_ENERGY: Final = np.finfo(np.float16).max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,8 +172,9 @@ class OnlineFilter:
             spam_messages=self.counts.spam_messages,
             parameters=self.parameters,
         )
-        counts = self.counts.copy()
-        return Bundle(manifest, counts, weights, self.second.energy.astype(np.float16)).sealed()
+        # Only mail of contradicting labels gets there; infinity would make the model unusable.
+        energy = np.minimum(self.second.energy, _MOST_ENERGY).astype(np.float16)
+        return Bundle(manifest, self.counts.copy(), weights, energy).sealed()
 
 
 def _learning(bundle: Bundle) -> ScoreParameters:

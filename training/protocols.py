@@ -7,17 +7,21 @@ learned, each after it was scored. ``batch``: nothing is learned while messages 
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
 from training.corpus import CorpusMessage
 from training.measures import BoolArray, FloatArray
+
+MORE_LIKELY_SPAM: Final = math.nextafter(0.5, 1.0)
+"""The lowest probability that says spam: one half says nothing, and who knows nothing says ham."""
 
 LabelledStream = Iterable[tuple[CorpusMessage, bool]]
 WordWeights = Sequence[tuple[str, float]]

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from html import escape
 
+from gateway.locale import translator
 from models.message import scan
-from training.evaluate import Evaluation
+from training.evaluate import Evaluation, filter_in_words
 from training.measures import MEASURE_NAMES
 from training.protocols import Mistake, ProtocolKind
 from training.report_plots import (
@@ -69,10 +70,11 @@ def _head(evaluation: Evaluation, words: Mapping[str, str]) -> str:
         protocol=evaluation.protocol,
         rate=_count(round(len(run.scores) / max(run.seconds, 1e-9))),
     )
+    name = filter_in_words(evaluation.filter_name, translator(words["lang"]))
     note = f"<p>{escape(evaluation.note)}</p>" if evaluation.note else ""
     return (
         f"<header><h1>{escape(words['title'])}</h1>"
-        f"<p><strong>{escape(words['filter'])}:</strong> {escape(evaluation.filter_name)}</p>"
+        f"<p><strong>{escape(words['filter'])}:</strong> {escape(name)}</p>"
         f"<p>{escape(summary)}</p>{note}</header>"
     )
 
@@ -107,6 +109,7 @@ def _figure(name: str, svg: str, words: Mapping[str, str]) -> str:
 
 def _mistakes(mistakes: Iterable[Mistake], words: Mapping[str, str]) -> str:
     found = list(mistakes)
+    told = any(mistake.words for mistake in found)
     lists = "".join(
         f"<h3>{escape(words[name])}</h3>{_mistake_list(kind, words)}"
         for name, kind in (
@@ -116,7 +119,8 @@ def _mistakes(mistakes: Iterable[Mistake], words: Mapping[str, str]) -> str:
     )
     return (
         f"<section><h2>{escape(words['mistakes_title'])}</h2>"
-        f"<p>{escape(words['mistakes_text'])}</p>{lists}</section>"
+        f"<p>{escape(words['mistakes_text' if told or not found else 'no_words'])}</p>"
+        f"{lists}</section>"
     )
 
 
@@ -136,12 +140,12 @@ def _mistake(mistake: Mistake, words: Mapping[str, str]) -> str:
         for word, weight in mistake.words[:_MAX_WORDS]
     )
     score = _with_sign(f"{mistake.score:.6g}", words)
-    chips = chips or f'<span class="quiet">{escape(words["no_words"])}</span>'
     return (
         f"<li><p class=subject>{escape(subject)}</p>"
         f'<p class="quiet">{escape(sender)}<br>{escape(words["score"])} {score} · '
         f"{escape(words['position'])} {_count(mistake.position)} · "
-        f"{escape(_shown(mistake.source))}</p><p class=words>{chips}</p></li>"
+        f"{escape(_shown(mistake.source))}</p>"
+        + (f"<p class=words>{chips}</p></li>" if chips else "</li>")
     )
 
 

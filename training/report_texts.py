@@ -60,10 +60,11 @@ ENGLISH = MappingProxyType(
         "spam": "spam",
         "skipped": "{count} entries of the index gave no message and were left out.",
         "roca_title": "1-ROCA while the mail came in",
-        "roca_text": "Each tenth of the mail by itself; less is better.",
-        "made": "Made by Schwamm from an evaluation of {protocol}. Measures: TREC Spam Track "
-        "(Cormack and Lynam 2005); intervals: bootstrap of {resamples} resamples, Wilson for the "
-        "two error rates.",
+        "roca_text": "Each tenth of the mail by itself; less is better. A tenth with ham alone or "
+        "spam alone has no point.",
+        "made": "Made by Schwamm from an evaluation by the protocol {protocol}. Measures: TREC "
+        "Spam Track (Cormack and Lynam 2005); intervals: bootstrap of {resamples} resamples, "
+        "Wilson for the two error rates.",
     }
 )
 
@@ -124,10 +125,11 @@ GERMAN = MappingProxyType(
         "spam": "Spam",
         "skipped": "{count} Einträge des Index ergaben keine Nachricht und blieben weg.",
         "roca_title": "1-ROCA, während die Mail eintraf",
-        "roca_text": "Jedes Zehntel der Mail für sich; weniger ist besser.",
-        "made": "Von Schwamm aus einer Auswertung nach {protocol}. Maße: TREC Spam Track (Cormack "
-        "und Lynam 2005); Intervalle: Bootstrap mit {resamples} Wiederholungen, nach Wilson für "
-        "die beiden Fehlerraten.",
+        "roca_text": "Jedes Zehntel der Mail für sich; weniger ist besser. Ein Zehntel nur mit Ham "
+        "oder nur mit Spam hat keinen Punkt.",
+        "made": "Von Schwamm aus einer Auswertung nach dem Protokoll {protocol}. Maße: TREC Spam "
+        "Track (Cormack und Lynam 2005); Intervalle: Bootstrap mit {resamples} Wiederholungen, "
+        "nach Wilson für die beiden Fehlerraten.",
     }
 )
 

@@ -17,7 +17,8 @@ from models.message import ParsedMail, scan
 
 _MAX_DATE_CHARS = 100
 _EARLIEST = 315532800.0  # 1980: before Internet mail nothing was received
-_LATEST = 4102444800.0  # 2100
+LATEST = 4102444800.0
+"""The year 2100: a later time comes from a liar or a broken clock."""
 _DAY_SECONDS = 86400.0
 
 FloatArray = npt.NDArray[np.float64]
@@ -47,6 +48,15 @@ def arrival_time(mail: ParsedMail) -> float | None:
 def arrival_time_of(raw: bytes) -> float | None:
     """Return ``arrival_time`` of a message given as bytes."""
     return arrival_time(scan(raw))
+
+
+def not_after(times: Sequence[float | None], latest: float) -> list[float | None]:
+    """Return the times without those after ``latest``, which a liar or a broken clock wrote.
+
+    Taken at its word, one mail dated 2099 would make every later one old: no model could be
+    judged any more on what came after all that the serving one has learned.
+    """
+    return [None if time is None or time > latest else time for time in times]
 
 
 def order_by_time(times: Sequence[float | None]) -> tuple[IntArray, FloatArray]:
@@ -110,4 +120,4 @@ def _seconds(stamp: str) -> float | None:
         seconds = None if parts is None else float(mktime_tz(parts))
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
-    return seconds if seconds is not None and _EARLIEST <= seconds <= _LATEST else None
+    return seconds if seconds is not None and _EARLIEST <= seconds <= LATEST else None

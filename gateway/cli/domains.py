@@ -8,12 +8,13 @@ import click
 from gateway.cli.context import config_option, json_option, language, print_rows
 from gateway.cli.domain_test import test_domain
 from gateway.cli.passwords import password_option
-from gateway.cli.state import open_directory, operator
+from gateway.cli.state import open_directory
 from gateway.core.recipients import parse_recipient_rules
 from gateway.core.routing import LONGEST_QUEUE_H, Domain, OnOutage, parse_next_hop
 from gateway.locale import translator
 from gateway.settings import Settings
 from gateway.store.directory import Customer
+from gateway.store.ownership import operator
 from gateway.store.people import Grant, Role, ScopeKind
 
 _CHOICES = (

@@ -8,7 +8,7 @@ import click
 
 from gateway.cli.config_text import Choices, config_text
 from gateway.cli.context import language, shown_path
-from gateway.cli.state import open_directory, operator
+from gateway.cli.state import open_directory
 from gateway.core.addresses import normal_domain
 from gateway.core.errors import AddressError, ConfigError, GatewayError
 from gateway.core.routing import Domain, parse_next_hop
@@ -16,6 +16,7 @@ from gateway.delivery.marks import load_key
 from gateway.locale import Translator, translator
 from gateway.settings import LOCAL_NAME, Settings, load
 from gateway.store.directory import Directory
+from gateway.store.ownership import operator
 from gateway.store.people import Grant, Role
 from models.bundle import BundleError
 from models.registry import expand_baseline
@@ -55,11 +56,8 @@ def _configuration(directory: Path, *, trial: bool) -> Settings:
     path = directory / LOCAL_NAME
     if path.exists():
         settings = load(path)
-        click.echo(
-            translator(language(settings))("{path} is there already and stays as it is.").format(
-                path=shown_path(path)
-            )
-        )
+        _ = translator(language(settings))
+        click.echo(_("{path} is there already and stays as it is.").format(path=shown_path(path)))
         return settings
     choices = Choices(
         hostname=socket.getfqdn(),
@@ -72,7 +70,8 @@ def _configuration(directory: Path, *, trial: bool) -> Settings:
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
     settings = load(path)
-    click.echo(translator(language(settings))("Wrote {path}.").format(path=shown_path(path)))
+    _ = translator(language(settings))
+    click.echo(_("Wrote {path}.").format(path=shown_path(path)))
     return settings
 
 

@@ -21,7 +21,7 @@ from gateway.core.clock import iso_utc
 from gateway.core.record import CopyState
 from gateway.locale import Translator, translator
 from gateway.locale.reasons import HOLD_REASONS, explain_code
-from gateway.locale.words import STATES, spoken, word
+from gateway.locale.words import LABELS, STATES, spoken, word
 from gateway.quarantine.review import UNKNOWN_MAIL, LabelValue, ReviewError
 from gateway.settings import Settings
 from gateway.store.views import MessageView, QuarantineFilter
@@ -177,7 +177,8 @@ def _print_view(view: MessageView, chosen: str) -> None:
         for copy in view.copies
     ]
     rows += [
-        (_("Label by {person}").format(person=given.person), given.label) for given in view.labels
+        (_("Label by {person}").format(person=given.person), word(LABELS, given.label, chosen))
+        for given in view.labels
     ]
     for heading, value in rows:
         click.echo(f"{heading + ':':<24} {printable(value)}")

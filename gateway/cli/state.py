@@ -1,7 +1,6 @@
 """Opening what lies in the state directory: index, records, journal, directory."""
 
 import contextlib
-import getpass
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from gateway.settings import Settings
 from gateway.store.index import Index
 from gateway.store.journal import Journal
 from gateway.store.lock import WriterLock
+from gateway.store.ownership import operator
 from gateway.store.records import FileRecords
 
 if TYPE_CHECKING:
@@ -100,11 +100,3 @@ def open_directory(settings: Settings) -> Iterator["Directory"]:
         yield directory
     finally:
         directory.close()
-
-
-def operator() -> str:
-    """Who sits at this terminal, for audit and labels."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"

@@ -40,6 +40,14 @@ ACTIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+LABELS: Mapping[str, str] = MappingProxyType(
+    {
+        "ham": N_("ham"),
+        "spam": N_("spam"),
+        "none": N_("taken back"),
+    }
+)
+
 EVENTS: Mapping[str, str] = MappingProxyType(
     {
         "message": N_("message answered"),

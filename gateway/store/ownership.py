@@ -4,6 +4,7 @@ The supervisor binds its ports as root and then becomes that user. A command tha
 becomes it too: a journal or a model that root wrote could not be read by the gateway.
 """
 
+import getpass
 import os
 import pwd
 import stat
@@ -89,6 +90,14 @@ def hand_over(state: Path, entry: pwd.struct_passwd) -> None:
                 os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
     except OSError as error:
         raise ConfigError(f"{state} cannot be given to {entry.pw_name!r}: {error}") from error
+
+
+def operator() -> str:
+    """Who sits at this terminal, for audit and labels; a container's user may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
 
 
 def _drop(entry: pwd.struct_passwd) -> None:

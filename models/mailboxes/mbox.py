@@ -21,12 +21,13 @@ _FIELD_OR_QUOTED_FROM = re.compile(rb"(?:>From )|(?:[!-9;-~]{1,80}[ \t]*:)")
 
 def without_from_line(raw: bytes) -> bytes:
     """Drop the ``From `` (or quoted ``>From ``) lines an mbox writer put before the header."""
-    while raw.startswith((b"From ", b">From ")):
-        _, newline, rest = raw.partition(b"\n")
-        if not newline:
-            return raw
-        raw = rest
-    return raw
+    start = 0  # the rest is copied once: a hostile file has a million such lines
+    while raw.startswith((b"From ", b">From "), start):
+        newline = raw.find(b"\n", start)
+        if newline < 0:
+            break
+        start = newline + 1
+    return raw[start:]
 
 
 def split_mbox(stream: BinaryIO, limits: ReadLimits = DEFAULT_READ_LIMITS) -> Iterator[bytes]:

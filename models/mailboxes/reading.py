@@ -6,6 +6,7 @@ single file, also within folders. Whatever gives no message is reported, and rea
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -76,7 +77,7 @@ def read_bytes(path: Path, limits: ReadLimits = DEFAULT_READ_LIMITS) -> bytes | 
     """
     try:
         with _opened(path) as stream:
-            return without_from_line(stream.read(limits.max_message_bytes + 1))
+            return without_from_line(_all_of(stream, limits))
     except (OSError, EOFError, zlib.error) as error:
         return _problem_from(error, path)
 
@@ -89,7 +90,7 @@ def _read_file(path: Path, *, on_problem: OnProblem, limits: ReadLimits) -> Iter
                 if stream.peek(5)[:5] == b"From ":
                     yield from _read_mailbox(stream, path, on_problem=on_problem, limits=limits)
                     return
-                raw = stream.read(limits.max_message_bytes + 1)
+                raw = _all_of(stream, limits)
     except (OSError, EOFError, zlib.error) as error:
         on_problem(_problem_from(error, path))
         return
@@ -135,6 +136,14 @@ def _read_at_once(path: Path) -> bytes | None:
 def _check_regular(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise OSError("it is no regular file")
+
+
+def _all_of(stream: BinaryIO, limits: ReadLimits) -> bytes:
+    """Read up to the limit and one byte more. Raises OSError where that would wait."""
+    raw: bytes | None = stream.read(limits.max_message_bytes + 1)
+    if raw is None:  # a file of the kernel's that has nothing to say yet
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return raw
 
 
 @contextmanager

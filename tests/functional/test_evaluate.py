@@ -377,7 +377,7 @@ def test_the_jig_and_evaluate_give_the_same_scores_on_real_mail(mail_data):
     scores = np.array([float(answer.partition(" score=")[2]) for answer in answers])
     assert scores.tolist() == evaluation.run.scores.tolist()
     assert len(set(scores)) > 60  # ranks keep their resolution
-    assert measure(np.array(labels), scores) == evaluation.measures
+    assert measure(np.array(labels), scores, threshold=judged.threshold) == evaluation.measures
 
 
 def test_evaluate_runs_as_the_installed_command_without_a_configuration(index, tmp_path):

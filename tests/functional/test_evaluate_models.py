@@ -8,8 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from models.registry import Registry
+from training.candidate import LEARNED_UNTIL as MADE_BY_TRAINING
 from training.cli import corpus, model, train
 from training.cli_model_history import History
+from training.cli_model_show import LEARNED_UNTIL
 
 HAM_WORDS = [f"{a}{b}n" for a in "bdfgklmnprst" for b in "aeiou"]
 SPAM_WORDS = [f"{a}{b}x" for a in "bdfgklmnprst" for b in "aeiou"]
@@ -190,7 +192,7 @@ def test_show_tells_what_a_model_is_made_of(index, config):
     assert shown["origin"] == "site"
     assert shown["metrics"]["gate_passed"] == 1.0
     done = call(model, "show", config=config)
-    assert "origin: baseline" in done.stdout
+    assert "shipped with Schwamm" in done.stdout
 
 
 def test_a_torn_history_costs_one_step_only(index, config):
@@ -200,3 +202,93 @@ def test_a_torn_history_costs_one_step_only(index, config):
     history.write_bytes(history.read_bytes() + b'{"v":1,"name":"site-\xff\n[]\n')
     assert len(list(History(models(config)).promotions())) == 1
     assert call(model, "rollback", config=config).exit_code == 0
+
+
+def test_show_says_the_same_in_german_and_names_the_last_mail(index, config, monkeypatch):
+    _, told = trained(config, "--corpus", index)
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    shown = call(model, "show", told["model"], config=config).stdout
+    assert "an Mail von hier gelernt" in shown
+    assert "2002-08-20T" in shown
+    assert "bestanden" in shown
+    assert LEARNED_UNTIL == MADE_BY_TRAINING
+
+
+def test_a_name_that_is_no_model_gets_the_way_to_the_right_one(config):
+    for command in (("show",), ("verify",), ("promote",), ("shadow",)):
+        done = call(model, *command, "site-000000000000", config=config)
+        assert done.exit_code == 1
+        assert "there is no model site-000000000000; see: schwamm model list" in done.stderr
+
+
+def test_what_is_wrong_with_a_model_is_listed_in_the_reader_s_language(index, config, monkeypatch):
+    _, told = trained(config, "--corpus", index)
+    (models(config) / "bundles" / told["model"] / "manifest.json").unlink()
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("COLUMNS", "250")
+    assert "diese Datei gibt es nicht" in call(model, "list", config=config).stdout
+    assert "No such file" in listed(config)[told["model"]]["problem"]
+
+
+def test_a_torn_last_line_of_the_history_spoils_no_later_one(index, config):
+    _, told = trained(config, "--corpus", index)
+    call(model, "list", config=config)  # puts the shipped model in place
+    history = models(config) / "history.jsonl"
+    history.write_bytes(b'{"v":1,"at":17957')  # as a full disk leaves it
+    assert call(model, "promote", told["model"], config=config).exit_code == 0
+    done = call(model, "rollback", config=config)
+    assert (done.exit_code, "baseline-" in done.stdout) == (0, True)
+
+
+def test_whoever_has_no_name_may_import_and_promote(index, config, monkeypatch):
+    def nameless():
+        raise KeyError("getpwuid(): uid not found: 4242")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert call(corpus, "import", "--index", index, config=config).exit_code == 0
+    _, told = trained(config)
+    assert call(model, "promote", told["model"], config=config).exit_code == 0
+    assert [one.who for one in History(models(config)).promotions()] == ["unknown"]
+    assert call(model, "rollback", config=config).exit_code == 0
+
+
+def test_a_mistyped_name_leaves_in_nobody_s_labels(index, config):
+    call(corpus, "import", "--index", index, config=config)
+    done = call(train, "--without", "malory", config=config)
+    assert done.exit_code == 2
+    assert "nobody of that name has a label that counts; known: nobody" in done.stderr
+    assert call(train, "--without", "*", config=config).exit_code in (0, 1)
+
+
+def test_a_full_disk_is_one_sentence(index, config, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    call(model, "list", config=config)
+    monkeypatch.setattr("models.bundle.write_array", full)
+    done = call(train, "--corpus", index, config=config)
+    assert done.exit_code == 1
+    assert "the models' folder cannot be written: No space left on device" in done.stderr
+    left = [entry.name for entry in (models(config) / "bundles").iterdir()]
+    assert [name for name in left if not name.startswith("baseline-")] == []
+
+
+def test_one_mail_dated_far_ahead_does_not_make_all_later_mail_old(index, config, tmp_path):
+    folder = tmp_path / "more"
+    folder.mkdir()
+    (folder / "ahead.eml").write_bytes(
+        b"Date: Thu, 1 Jan 2099 00:00:00 +0000\nFrom: a@example.org\n\n" + b"bibix " * 30
+    )
+    call(corpus, "import", "--index", index, config=config)
+    call(corpus, "import", folder / "ahead.eml", "--label", "spam", config=config)
+    _, told = trained(config)
+    assert call(model, "promote", told["model"], "--force", config=config).exit_code == 0
+    for number in range(480, 700):
+        is_spam = number % 2 == 1
+        kind = folder / ("spam" if is_spam else "ham")
+        kind.mkdir(exist_ok=True)
+        (kind / f"{number}.eml").write_bytes(letter(number, is_spam=is_spam))
+    for label in ("ham", "spam"):
+        call(corpus, "import", folder / label, "--label", label, config=config)
+    done, told = trained(config)
+    assert (done.exit_code, told["reasons"]) == (0, [])

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from training.evaluate_filters import open_filter
 from training.jig import Jig, exact_decimal
+from training.protocols import MORE_LIKELY_SPAM
 
 HAM = b"From: ann@example.org\nSubject: minutes\n\nThe minutes of our meeting\n"
 SPAM = b"From: win@example.com\nSubject: prize\n\nClaim your lottery prize money now\n"
@@ -100,6 +102,52 @@ def test_every_classify_is_answered_and_every_problem_is_one_line(session, tmp_p
     assert "gone: there is no such file" in complaints[0]
     assert "boom" in complaints[3]
     assert tested.seen == []
+
+
+@pytest.mark.parametrize("model", [None, "none"])
+def test_a_filter_that_was_taught_nothing_says_one_half_and_condemns_nobody(tmp_path, model):
+    mail = tmp_path / "m"
+    mail.write_bytes(b"")
+    tested = open_filter("classifier", model, None, str, learning=True)
+    answers = []
+    jig = Jig(
+        tested.scorer,
+        learn=tested.learn,
+        answer=answers.append,
+        complain=answers.append,
+        threshold=tested.threshold,
+    )
+    jig.run(io.BytesIO(b"classify " + bytes(mail) + b"\n"))
+    (answer,) = answers
+    if model == "none":
+        assert answer == "class=ham score=0.5"
+    else:
+        assert ANSWER.fullmatch(answer)
+    assert 0.5 < MORE_LIKELY_SPAM < 0.5 + 1e-15
+
+
+def test_a_file_that_fails_while_it_is_read_does_not_end_the_run(session, tmp_path, monkeypatch):
+    def broken(path):
+        raise RuntimeError("a disk of a kind nobody knows")
+
+    mail = tmp_path / "m"
+    mail.write_bytes(HAM)
+    monkeypatch.setattr("training.jig.read_bytes", broken)
+    _, answers, complaints = session(b"train ham " + bytes(mail), b"classify " + bytes(mail))
+    assert answers == ["class=ham score=0"]
+    assert [complaint.rpartition(": ")[2] for complaint in complaints] == [
+        "a disk of a kind nobody knows"
+    ] * 2
+
+
+def test_the_end_of_a_line_that_is_too_long_is_no_command(session, tmp_path):
+    mail = tmp_path / "m"
+    mail.write_bytes(HAM)
+    rest = b"x" * (64 * 1024 - len("classify /"))
+    _, answers, _ = session(
+        b"classify /" + rest + b"finalize", b"y" * 200_000, b"classify " + bytes(mail)
+    )
+    assert answers == ["class=ham score=0", "class=spam score=0.98"]
 
 
 def test_a_scorer_that_cannot_learn_says_so_once(session, tmp_path):

@@ -1,7 +1,9 @@
 """Several machines' mail gives the model of one run over all of it, to the last bit."""
 
+import io
 import json
 import random
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -163,34 +165,115 @@ def test_own_mail_is_counted_and_merged_like_that_of_others(tmp_path: Path, conf
     assert json.loads(merged_run.stdout)["model"] == json.loads(one_run.stdout)["model"]
 
 
-@pytest.mark.parametrize("kind", ["cut", "text", "pickle", "counts", "spec", "missing"])
+KINDS = {
+    "cut": "damaged",
+    "text": "damaged",
+    "rotten": "damaged",
+    "pickle": "damaged",
+    "counts": "not those of its messages",
+    "spec": "holds features xf1",
+    "format": "has format 2",
+    "missing": "cannot be read",
+    "never": "damaged",
+    "nan": "damaged",
+    "late": "damaged",
+    "escape": "damaged",
+    "deep": "damaged",
+    "no-array": "damaged",
+    "promised": "damaged",
+    "bomb": "damaged",
+}
+
+
+def spoil(path: Path, kind: str) -> None:
+    """Do to a count file what this kind of damage does."""
+    with np.load(path, allow_pickle=False) as found:
+        arrays = {name: found[name] for name in found.files}
+    whole = path.read_bytes()
+    match kind:
+        case "cut":
+            path.write_bytes(whole[:-100])
+        case "text":
+            path.write_text("ham spam")
+        case "rotten":
+            middle = len(whole) // 2
+            path.write_bytes(whole[:middle] + bytes(300) + whole[middle + 300 :])
+        case "missing":
+            path.unlink()
+        case "no-array" | "promised" | "bomb":
+            replace_member(path, "spam.npy", member(kind))
+        case _:
+            change(arrays, kind)
+            np.savez_compressed(path, **arrays)
+
+
+def change(arrays: dict[str, np.ndarray], kind: str) -> None:
+    head = arrays["head"].tobytes()
+    match kind:
+        case "pickle":
+            arrays["head"] = np.array([{"format": 1}], dtype=object)
+        case "counts":
+            arrays["rows"][0, 1] += 1
+        case "spec":
+            head = head.replace(b'"feature_spec": "', b'"feature_spec": "x')
+        case "format":
+            head = head.replace(b'"format": 1', b'"format": 2')
+        case "escape":
+            head = head.replace(b"anna", b"\\u001b[2J")
+        case "deep":
+            head = b"[" * 100_000
+        case _:
+            arrays["time"][3] = {"never": np.inf, "nan": np.nan, "late": 1e18}[kind]
+    if kind != "pickle":
+        arrays["head"] = np.frombuffer(head, np.uint8)
+
+
+def member(kind: str) -> bytes:
+    """No array, one of 4 TiB by its own word, or one of 64 MiB of nothing in a few kilobytes."""
+    if kind == "no-array":
+        return b"no array"
+    number = 1 << (42 if kind == "promised" else 26)
+    head = io.BytesIO()
+    described = {"descr": "|u1", "fortran_order": False, "shape": (number,)}
+    np.lib.format.write_array_header_1_0(head, described)
+    return head.getvalue() + (bytes(number) if kind == "bomb" else b"")
+
+
+def replace_member(path: Path, name: str, content: bytes) -> None:
+    with zipfile.ZipFile(path) as old:
+        kept = {one: old.read(one) for one in old.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for one, data in {**kept, name: content}.items():
+            new.writestr(one, data)
+
+
+@pytest.mark.parametrize(("kind", "why"), KINDS.items(), ids=KINDS.keys())
 def test_what_is_no_count_file_is_refused(
-    machines: list[Lessons], tmp_path: Path, config: Path, kind: str
+    machines: list[Lessons], tmp_path: Path, config: Path, kind: str, why: str
 ) -> None:
     path = tmp_path / "one.npz"
     write_count_file(path, machines[0])
-    with np.load(path, allow_pickle=False) as found:
-        arrays = {name: found[name] for name in found.files}
-    if kind == "cut":
-        path.write_bytes(path.read_bytes()[:-100])
-    elif kind == "text":
-        path.write_text("ham spam")
-    elif kind == "missing":
-        path.unlink()
-    else:
-        if kind == "pickle":
-            arrays["head"] = np.array([{"format": 1}], dtype=object)
-        elif kind == "counts":
-            arrays["rows"][0, 1] += 1
-        else:
-            head = arrays["head"].tobytes().replace(b'"feature_spec": "', b'"feature_spec": "x')
-            arrays["head"] = np.frombuffer(head, np.uint8)
-        np.savez_compressed(path, **arrays)
-    with pytest.raises(CountFileError, match=r"one\.npz"):
+    spoil(path, kind)
+    with pytest.raises(CountFileError, match=rf"one\.npz: .*{why}"):
         read_count_file(path)
     done = call(config, "--merge", str(path))
     assert (done.exit_code, done.stdout) == (1, "")
-    assert "one.npz" in done.stderr
+    assert f"{path}: " in done.stderr
+
+
+def test_the_refusal_is_in_the_reader_s_language(
+    tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    (tmp_path / "one.npz").write_bytes(b"no")
+    done = call(config, "--merge", str(tmp_path / "one.npz"))
+    assert "ist keine Zähldatei" in done.stderr
+
+
+def test_a_link_to_a_count_file_is_followed(machines: list[Lessons], tmp_path: Path) -> None:
+    write_count_file(tmp_path / "one.npz", machines[0])
+    (tmp_path / "link.npz").symlink_to("one.npz")
+    assert len(read_count_file(tmp_path / "link.npz").lessons) == len(machines[0])
 
 
 def test_files_and_merge_belong_together(tmp_path: Path, config: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from models.arrays import write_array
 from models.bundle import Bundle, BundleError
 from models.calibration import PointsScale
 from models.classifier import ScoreParameters
@@ -85,6 +86,11 @@ def test_the_same_training_gives_the_same_digest(bundle: Bundle) -> None:
     assert again.digest == bundle.digest
     assert dated(again).digest == bundle.digest
     assert dated(again).compute_digest() == bundle.digest
+
+
+def test_a_full_disk_is_called_that() -> None:
+    with pytest.raises(OSError, match="No space left on device"):
+        write_array(Path("/dev/full"), np.zeros(100_000))
 
 
 def test_a_published_model_is_never_overwritten(bundle: Bundle, saved: Path) -> None:
@@ -255,6 +261,14 @@ KNOWS_BACKWARDS = {**asdict(PointsScale()), "knows_little": 0.9}
         ({"points_scale": KNOWS_BACKWARDS}, "known shares"),
         ({"sources": {"a": 1}}, "names to texts"),
         ({"digest": None}, "no text"),
+        ({"points_cap": 10**400}, "no number"),
+        ({"metrics": {"roca": 10**400}}, "no number"),
+        ({"calibration": {"slope": 10**400, "offset": 0}}, "no number"),
+        ({"created_at": "\ud800"}, "no text"),
+        ({"created_at": "\x1b[2J"}, "no text"),
+        ({"signature": "\x1b[2J"}, "no text"),
+        ({"sources": {"\x1b[2J": "free"}}, "names to texts"),
+        ({"metrics": {"\x1b[2J": 1}}, "names to numbers"),
     ],
 )
 def test_a_wrong_manifest_is_refused(model: Path, changes: dict[str, object], words: str) -> None:
@@ -302,9 +316,20 @@ def _sparse_range(model: Path) -> None:
     np.save(model / "counted.npy", gaps)
 
 
+def _sparse_bomb(model: Path) -> None:
+    """A file that takes no room on disk and 1.7 GiB of memory, were it read."""
+    np.save(model / "counted.npy", np.zeros((0, 1), "<u2"))
+    with (model / "counted.npy").open("r+b") as file:
+        header = file.read().replace(b"(0, 1), }        ", b"(67108864, 1), } ")
+        file.seek(0)
+        file.write(header)
+        file.truncate(len(header) + 2 * 67108864)
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
+        (_sparse_bomb, r"shape \(67108864, 1\)"),
         (_sparse_lengths, "different lengths"),
         (_sparse_gaps, "inside a gap"),
         (_sparse_range, "outside"),

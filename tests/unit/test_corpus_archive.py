@@ -84,7 +84,7 @@ def test_a_line_that_is_no_label_is_refused(archive, change):
 
 
 def test_damaged_and_missing_messages_are_reported_not_used(archive, tmp_path):
-    names = ("gone", "cut", "swapped", "good")
+    names = ("gone", "cut", "swapped", "rotten", "good")
     archive.add([(mail(name), True) for name in names], who="ann", reason="import")
     paths = [
         tmp_path / "corpus" / "messages" / digest[:2] / f"{digest}.eml.gz"
@@ -93,12 +93,14 @@ def test_damaged_and_missing_messages_are_reported_not_used(archive, tmp_path):
     paths[0].unlink()
     paths[1].write_bytes(paths[1].read_bytes()[:15])
     paths[2].write_bytes(gzip.compress(b"another mail"))
+    paths[3].write_bytes(paths[3].read_bytes()[:12] + b"\xff" * 20)
     problems = []
     assert standing(archive, problems) == [(mail("good").raw, True)]
     assert [problem.code for problem in problems] == [
         ProblemCode.MISSING,
         ProblemCode.BROKEN_GZIP,
         ProblemCode.UNREADABLE,
+        ProblemCode.BROKEN_GZIP,
     ]
 
 

@@ -1,11 +1,14 @@
 """Whatever lies at a path: mail is read as it is, everything else gets one line."""
 
 import gzip
+import io
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from models.mailboxes import reading
 from models.mailboxes.mbox import split_mbox, without_from_line
 from training.corpus import CorpusProblem, ProblemCode, ReadLimits, read_messages, read_one
 
@@ -61,6 +64,31 @@ def test_a_leading_from_line_is_no_part_of_the_message(tmp_path, problems):
     assert read_one(tmp_path / "e", on_problem=problems.append).raw == LF + b"\n\n"
     assert without_from_line(b">From x\nFrom y\nA: b\n") == b"A: b\n"
     assert without_from_line(b"From without end") == b"From without end"
+
+
+def test_a_million_from_lines_are_dropped_in_linear_time():
+    assert without_from_line(b"From \n" * 1_000_000 + b"A: b\n") == b"A: b\n"
+
+
+def test_a_file_that_would_make_us_wait_is_a_problem(tmp_path, problems, monkeypatch):
+    class Silent(io.BytesIO):
+        def read(self, size=-1, /):
+            return None
+
+        def peek(self, size=0, /):
+            return b""
+
+    @contextmanager
+    def opened(path):
+        yield Silent()
+
+    monkeypatch.setattr(reading, "_opened", opened)
+    (tmp_path / "kmsg").write_bytes(b"From ")  # nothing that is read at once
+    found = reading.read_bytes(tmp_path / "kmsg")
+    assert isinstance(found, CorpusProblem)
+    assert found.code is ProblemCode.UNREADABLE
+    assert list(reading.read_messages(tmp_path / "kmsg", on_problem=problems.append)) == []
+    assert [problem.code for problem in problems] == [ProblemCode.UNREADABLE]
 
 
 @pytest.mark.parametrize(

@@ -83,11 +83,16 @@ def test_another_feature_specification_judges_nothing(
     assert load(folder) == []
 
 
-@pytest.mark.parametrize("damage", ["cut", "other", "features"])
+@pytest.mark.parametrize("damage", ["cut", "other", "features", "rotten"])
 def test_damage_is_named(folder: Path, damage: str) -> None:
     path = folder / FILE
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-200])
+    elif damage == "rotten":
+        content = bytearray(path.read_bytes())
+        middle = len(content) // 2
+        content[middle : middle + 200] = bytes(200)
+        path.write_bytes(content)
     elif damage == "other":
         path.write_bytes(b"not at all")
     else:

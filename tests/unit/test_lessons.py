@@ -16,6 +16,7 @@ from training.dedup import campaigns
 from training.gate_voices import MIN_TEST, OWN_SET, Voices, examine, fixed_set_sentences
 from training.labels import lessons_of
 from training.lessons import IMPORTED, Lessons, set_apart
+from training.slabs import slabs_of
 from training.train import Example
 
 WORDS = [f"{a}{b}{c}{d}" for a in "bdfgklm" for b in "aeiou" for c in "nrst" for d in "aeo"]
@@ -145,6 +146,16 @@ def test_labels_become_lessons() -> None:
     assert lessons.trusted == {"anna"}
     assert lessons.examples == [Example(stored=book.standing[0].lesson.hashes, is_spam=True)]
     assert (report.given, report.withdrawn, report.nobodys) == ({"anna": 1}, 2, 3)
+
+
+@pytest.mark.parametrize("at_ms", [-1, 10**15, 10**30], ids=["before", "after", "absurd"])
+def test_a_label_given_while_the_clock_was_far_off_has_no_time(at_ms: int) -> None:
+    odd = label(1, "anna")
+    odd = replace(odd, lesson=replace(odd.lesson, arrived_at_ms=at_ms))
+    book = LabelBook(standing=(odd, replace(label(2, "anna"), at_ms=1)))
+    lessons, report = lessons_of(book, per_person_and_day=10)
+    assert (lessons.times, report.given) == ([None, 5.0], {"anna": 2})
+    assert [slab.key for slab in slabs_of(lessons.in_canonical_order())] == [("1970-01", "acme")]
 
 
 def test_labels_of_another_version_are_counted_and_skipped() -> None:

@@ -100,3 +100,16 @@ def test_empty_and_odd_bytes_are_scored() -> None:
     for raw in (b"", b"\n", b"\0" * 100, bytes(range(256)) * 40, b"Subject:\n" * 3000):
         assert 0.0 < learner.classify(raw) < 1.0
         learner.train(raw, True)
+
+
+def test_weights_moved_without_end_still_make_a_model(mail: Mail, tmp_path: Path) -> None:
+    learner = OnlineFilter()
+    for raw, is_spam in mail[:40]:
+        learner.train(raw, is_spam)
+    learner.second.energy *= np.float32(1e8)  # as after very many labels that contradict each other
+    learner.second.weights *= 1000
+    bundle = learner.publishable(Manifest(origin="site", ham_messages=0, spam_messages=0))
+    bundle.save(tmp_path / "model")
+    loaded = Bundle.load(tmp_path / "model")
+    assert loaded.digest == bundle.digest
+    assert bool(np.isfinite(loaded.energy).all())

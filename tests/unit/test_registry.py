@@ -1,7 +1,9 @@
 """The pointer decides which model serves; a bad one never replaces a good one."""
 
+import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -168,6 +170,19 @@ def test_installing_twice_is_harmless_and_leaves_no_litter(
 ) -> None:
     assert publish(two[0], tmp_path) == publish(two[0], tmp_path)
     assert [path.name for path in (tmp_path / "bundles").iterdir()] == [two[0].model_id]
+
+
+def test_what_a_killed_process_left_is_taken_away_after_an_hour(
+    tmp_path: Path, two: tuple[Bundle, Bundle]
+) -> None:
+    bundles = tmp_path / "bundles"
+    for name, age_s in ((".new-old", 7200), (".new-now", 60)):
+        (bundles / name).mkdir(parents=True)
+        (bundles / name / "weights.npy").write_bytes(b"half")
+        then = time.time() - age_s
+        os.utime(bundles / name, (then, then))
+    publish(two[0], tmp_path)
+    assert sorted(entry.name for entry in bundles.iterdir()) == [".new-now", two[0].model_id]
 
 
 def test_expanding_the_baseline_makes_it_current_once(

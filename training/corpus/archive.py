@@ -15,6 +15,7 @@ import json
 import os
 import tempfile
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,7 +173,7 @@ class Archive:
         except FileNotFoundError:
             on_problem(CorpusProblem(code=ProblemCode.MISSING, where=str(path)))
             return None
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, zlib.error) as error:
             code, detail = ProblemCode.BROKEN_GZIP, str(error)
             on_problem(CorpusProblem(code=code, where=str(path), detail=detail))
             return None
