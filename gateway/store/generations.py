@@ -4,11 +4,10 @@
 one step. The first line carries a digest, so a damaged snapshot is never half believed.
 """
 
-import hashlib
 import re
 from pathlib import Path
 
-from gateway.core.errors import ConfigError, RecordFormatError, StorageError
+from gateway.core.errors import ConfigError, RecordFormatError
 from gateway.core.recipients import parse_recipient_rules
 from gateway.core.routing import Domain, Generation, OnOutage
 from gateway.store import codec
@@ -20,12 +19,12 @@ from gateway.store.files import (
     replace_file,
     storage_error,
 )
+from gateway.store.sealed import MAX_BYTES, seal, unseal
 
 FORMAT = 1
 CURRENT = "current"
-_HEADER = re.compile(rb"schwamm-generation (\d{1,6}) ([0-9a-f]{64})\n")
+_KIND = "generation"
 _NAME = re.compile(r"(\d{1,12})\.json\Z")
-_MAX_BYTES = 64 * 1024 * 1024
 _MEND = "any schwamm domain command writes it again from the directory database"
 
 
@@ -85,7 +84,7 @@ def load(directory: Path, number: int) -> Generation:
     path = directory / f"{number}.json"
     try:
         with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error}; {_MEND}") from error
     try:
@@ -137,26 +136,11 @@ def _encode(generation: Generation) -> bytes:
         "created_at_ms": generation.created_at_ms,
         "domains": [_domain_to_json(domain) for domain in generation.domains],
     }
-    try:
-        body = codec.dump_pretty(data).encode()
-    except ValueError as error:
-        raise StorageError(f"generation {generation.number} is no JSON: {error}") from error
-    digest = hashlib.sha256(body).hexdigest().encode()
-    return b"schwamm-generation %d %s\n" % (FORMAT, digest) + body
+    return seal(_KIND, FORMAT, data, name=f"generation {generation.number}")
 
 
 def _decode(data: bytes) -> Generation:
-    head = _HEADER.match(data)
-    if head is None or len(data) > _MAX_BYTES:
-        raise RecordFormatError("no snapshot: its first line is not one of ours")
-    if int(head[1]) != FORMAT:
-        raise RecordFormatError(
-            f"snapshot of format {int(head[1])}; this release reads format {FORMAT}"
-        )
-    body = data[head.end() :]
-    if hashlib.sha256(body).hexdigest().encode() != head[2]:
-        raise RecordFormatError("damaged: its content differs from its digest")
-    fields = Fields(codec.parse(body), "snapshot")
+    fields = Fields(unseal(_KIND, FORMAT, data), "snapshot")
     return Generation(
         number=fields.integer("number"),
         created_at_ms=fields.integer("created_at_ms"),

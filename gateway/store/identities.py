@@ -4,11 +4,9 @@ One file, readable by its owner alone, replaced in one step at every change. Unl
 older one is kept: a password that was changed shall not lie about.
 """
 
-import hashlib
-import re
 from pathlib import Path
 
-from gateway.core.errors import ConfigError, RecordFormatError, StorageError
+from gateway.core.errors import ConfigError, RecordFormatError
 from gateway.core.identities import Identities, Identity, Scopes
 from gateway.store import codec
 from gateway.store.fields import Fields
@@ -19,11 +17,11 @@ from gateway.store.files import (
     replace_file,
     storage_error,
 )
+from gateway.store.sealed import MAX_BYTES, seal, unseal
 
 FORMAT = 1
 NAME = "people"
-_HEADER = re.compile(rb"schwamm-people (\d{1,6}) ([0-9a-f]{64})\n")
-_MAX_BYTES = 64 * 1024 * 1024
+_KIND = "people"
 _MEND = "any schwamm user command writes it again from the directory database"
 
 
@@ -55,7 +53,7 @@ def load(directory: Path) -> Identities:
     path = directory / NAME
     try:
         with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return Identities()
     except OSError as error:
@@ -69,26 +67,11 @@ def load(directory: Path) -> Identities:
 def _encode(identities: Identities) -> bytes:
     people = sorted(identities.people, key=lambda one: one.login)
     data: codec.Json = {"v": FORMAT, "people": [_to_json(one) for one in people]}
-    try:
-        body = codec.dump_pretty(data).encode()
-    except ValueError as error:
-        raise StorageError(f"people are no JSON: {error}") from error
-    digest = hashlib.sha256(body).hexdigest().encode()
-    return b"schwamm-people %d %s\n" % (FORMAT, digest) + body
+    return seal(_KIND, FORMAT, data, name="people")
 
 
 def _decode(data: bytes) -> Identities:
-    head = _HEADER.match(data)
-    if head is None or len(data) > _MAX_BYTES:
-        raise RecordFormatError("no snapshot: its first line is not one of ours")
-    if int(head[1]) != FORMAT:
-        raise RecordFormatError(
-            f"snapshot of format {int(head[1])}; this release reads format {FORMAT}"
-        )
-    body = data[head.end() :]
-    if hashlib.sha256(body).hexdigest().encode() != head[2]:
-        raise RecordFormatError("damaged: its content differs from its digest")
-    fields = Fields(codec.parse(body), "people")
+    fields = Fields(unseal(_KIND, FORMAT, data), "people")
     return Identities(tuple(_from_json(entry) for entry in fields.entries("people")))
 
 
