@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Final
@@ -21,20 +23,54 @@ from gateway.core.reply import LOGIN_LATER
 from gateway.store import identities
 
 _log = structlog.get_logger()
-_AT_ONCE: Final = 1  # digest of one worker: it takes 64 MiB and four threads
-_NICENESS: Final = 15  # of those threads: a flood of guesses gets what mail leaves of the CPU
-_STRANGERS: Final = 8  # more of them at once are told to come back
-_EVERYBODY: Final = 16  # the rest of the places is for networks that logged in before
+_PLACES: Final = 8  # more clients than that at once are told to come back
+# Of the threads that make digests: a flood of guesses gets what mail leaves of the CPU.
+_STRANGERS_NICENESS: Final = 15
+_KNOWN_NICENESS: Final = 5
 _LONGEST: Final = 1024  # characters, as for new passwords
+
+
+class _Lane:
+    """One thread that makes digests, and the clients that wait for it.
+
+    A digest takes 64 MiB and, by its own parameter, four more threads.
+    """
+
+    def __init__(self, niceness: int) -> None:
+        self._thread = ThreadPoolExecutor(
+            1, thread_name_prefix="logins", initializer=_give_way, initargs=(niceness,)
+        )
+        self.inside = 0
+
+    async def ask(self, matches: Callable[[], bool]) -> bool:
+        """Wait for a turn, and for the answer.
+
+        Raises:
+            SmtpError: too many wait already.
+        """
+        if self.inside >= _PLACES:
+            raise SmtpError("too many logins at once", LOGIN_LATER)
+        self.inside += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, matches)
+        finally:
+            self.inside -= 1
+
+
+def _give_way(niceness: int) -> None:
+    """Lower this thread's priority; those that Argon2 starts from it inherit that (Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 @dataclass(slots=True)
 class Submission:
     """Implements ``gateway.smtp.ports.Submission`` on the snapshot of people.
 
-    A login that does not exist costs the same digest as a wrong password. Digests are made one at
-    a time in a thread of low priority, so that guessing never slows mail down. ``refresh`` follows
-    the snapshot, and keeps the last good one when it is damaged.
+    A login that does not exist costs the same digest as a wrong password. Digests are made in
+    threads of low priority, one at a time for clients of networks that logged in before and one for
+    all others, so that guessing slows neither mail nor people down. ``refresh`` follows the
+    snapshot, and keeps the last good one when it is damaged.
     """
 
     directory: Path
@@ -43,14 +79,13 @@ class Submission:
     _people: Identities = field(init=False, default_factory=Identities)
     _nobody: str = field(init=False)
     _seen: tuple[int, int] | None = field(init=False, default=None)
-    _digests: ThreadPoolExecutor = field(init=False)
-    _inside: int = field(init=False, default=0)
+    _strangers: "_Lane" = field(init=False)
+    _known: "_Lane" = field(init=False)
 
     def __post_init__(self) -> None:
         self._nobody = self.hasher.hash(token_urlsafe())
-        self._digests = ThreadPoolExecutor(
-            _AT_ONCE, thread_name_prefix="logins", initializer=_give_way
-        )
+        self._strangers = _Lane(_STRANGERS_NICENESS)
+        self._known = _Lane(_KNOWN_NICENESS)
         self.refresh()
 
     def refresh(self) -> None:
@@ -72,16 +107,10 @@ class Submission:
         Raises:
             SmtpError: too many wait already; nothing was checked.
         """
-        if self._inside >= (_EVERYBODY if from_known_network else _STRANGERS):
-            raise SmtpError("too many logins at once", LOGIN_LATER)
-        self._inside += 1
-        try:
-            known = self._people.get(login)
-            secret = known.secret if known is not None else self._nobody
-            loop = asyncio.get_running_loop()
-            right = await loop.run_in_executor(self._digests, self._matches, secret, password)
-        finally:
-            self._inside -= 1
+        known = self._people.get(login)
+        secret = known.secret if known is not None else self._nobody
+        lane = self._known if from_known_network else self._strangers
+        right = await lane.ask(partial(self._matches, secret, password))
         return known.login if right and known is not None else None
 
     def may_send_as(self, login: str, mail_from: str) -> bool:
@@ -108,9 +137,3 @@ class Submission:
         except OSError:
             return (0, 0)
         return (status.st_ino, status.st_mtime_ns)
-
-
-def _give_way() -> None:
-    """Lower this thread's priority; those that Argon2 starts from it inherit that (Linux)."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

@@ -82,7 +82,7 @@ class Notices:
     ) -> Told | None:
         """Make a report on these copies durable; None when nobody may or wants to be told.
 
-        Also None when the disk refuses it, and that is logged.
+        Also None when it cannot be written, and that is logged.
         """
         wanted = [one for one in copies if is_asked_for(facts.envelope, one.recipient, one.action)]
         sender = self._sender(facts)
@@ -90,17 +90,9 @@ class Notices:
             return None
         now_ms = self.clock.now_ms()
         report_id = report_id or self.ids.next(now_ms)
-        header = bytes(content[: min(header_end(content), _HEADER_BYTES)])
-        # In a thread: the first one loads the catalogue, and sessions must not wait for that.
-        text = await asyncio.to_thread(
-            report,
-            facts,
-            wanted,
-            header,
-            report_id=report_id,
-            hostname=self.hostname,
-            now_ms=now_ms,
-        )
+        text = await self._written(facts, content, wanted, report_id, now_ms)
+        if text is None:
+            return None
         about = self._facts(report_id, text, SUBJECTS[wanted[0].action], sender, now_ms)
         try:
             await self.records.put(about, text)
@@ -115,6 +107,30 @@ class Notices:
             copies=len(wanted),
         )
         return Told(facts=about, recipients=frozenset(one.recipient for one in wanted))
+
+    async def _written(
+        self,
+        facts: MessageFacts,
+        content: bytes | mmap.mmap,
+        copies: Sequence[ReportedCopy],
+        report_id: str,
+        now_ms: int,
+    ) -> bytes | None:
+        header = bytes(content[: min(header_end(content), _HEADER_BYTES)])
+        try:
+            # In a thread: the first one loads the catalogue, and sessions must not wait for that.
+            return await asyncio.to_thread(
+                report,
+                facts,
+                copies,
+                header,
+                report_id=report_id,
+                hostname=self.hostname,
+                now_ms=now_ms,
+            )
+        except Exception:  # noqa: BLE001  for want of a report nothing is delivered once more
+            _log.exception("report cannot be written", mail_id=facts.id)
+            return None
 
     def _sender(self, facts: MessageFacts) -> tuple[Address, Domain] | None:
         if not facts.session.authenticated_as or not facts.envelope.mail_from:

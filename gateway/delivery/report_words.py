@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
+from gateway.core.handoff import CopyReply
 from gateway.delivery.reported_copy import ReportAction, ReportedCopy
 from gateway.locale import N_, Translator, translator
 
@@ -57,7 +58,7 @@ def _paragraph(copies: Mapping[str, ReportedCopy], _: Translator) -> str:
     lines = [
         "  "
         + _(_sentence(one)).format(
-            recipient=spelling, reply=one.reply, until=_moment(one.retry_until_ms)
+            recipient=spelling, reply=_said(one.reply), until=_moment(one.retry_until_ms)
         )
         for spelling, one in copies.items()
     ]
@@ -84,6 +85,11 @@ def _sentence(one: ReportedCopy) -> str:
             return _RELAYED
         case ReportAction.DELIVERED:
             return _DELIVERED
+
+
+def _said(reply: CopyReply) -> str:
+    """Its words; how far an attempt without an answer got is for programs."""
+    return str(reply) if reply.code else reply.text
 
 
 def _moment(at_ms: int) -> str:

@@ -73,8 +73,13 @@ class Attempt:
                 self._set(number, reply)
 
     def lose(self, fault: str, *, phase: Phase) -> None:
-        """The connection is gone: what has no answer gets none."""
-        self._fault = fault
+        """The connection is gone: what has no answer gets none.
+
+        Who answered for everybody and hung up then has failed nobody: it refuses this sender or
+        this client's manners, and says nothing of how others would fare.
+        """
+        if self.timed_out or any(known is None for known in self._replies):
+            self._fault = fault
         for number, known in enumerate(self._replies):
             if known is None:
                 one = self._transaction.recipients[number]

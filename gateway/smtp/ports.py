@@ -70,7 +70,7 @@ class Submission(Protocol):
         """The login in its normal form if the password is right; slow on purpose.
 
         Must take as long for a login that does not exist, and must not slow anything else down.
-        Places are kept for clients ``from_known_network``: somebody there logged in before.
+        Clients ``from_known_network``, where somebody logged in before, do not wait for others.
 
         Raises:
             SmtpError: nothing was checked; the reply is for the client.

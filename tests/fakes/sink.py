@@ -66,6 +66,7 @@ class Script:
     offers: tuple[str, ...] = ("PIPELINING", "SIZE 52428800", "8BITMIME", "SMTPUTF8")
     tls: ssl.SSLContext | None = None
     accept_data_without_recipient: bool = False
+    close_after: tuple[str, ...] = ()  # steps after whose answer the connection is closed
     take_before_fault: bool = False  # with a Fault as ``final``: taken all the same
 
 
@@ -198,7 +199,7 @@ class _Conversation:
             await self.misbehave(scripted)
         said = scripted or normal
         await self.say(said)
-        if said.startswith("421"):
+        if said.startswith("421") or step in self.script.close_after:
             raise _OverError
         return said[0] in positive
 

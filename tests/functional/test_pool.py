@@ -280,6 +280,15 @@ async def test_what_takes_a_next_hop_down(script: Script, reason: str) -> None:
         Script(answers={"data": "554 5.7.1 never"}),
         Script(answers={"final": "452 4.2.2 full"}),
         Script(answers={"final": Fault.CLOSE}),  # may be this one message's fault
+        # Who refuses somebody and hangs up is there for the others.
+        Script(answers={"mail": "550 5.7.1 not from you"}, close_after=("mail",)),
+        Script(answers={"rcpt": "554 5.7.1 nor to them"}, close_after=("rcpt",)),
+        Script(answers={"mail": "421 4.7.0 too many of yours"}),
+        Script(
+            answers={"mail": "550 5.7.1 not from you"},
+            close_after=("mail",),
+            offers=("8BITMIME",),
+        ),
     ],
 )
 async def test_what_does_not(script: Script) -> None:

@@ -4,7 +4,9 @@
 ``lmtp.example`` on Dovecot. Connections from 127.0.0.2 are those of a load balancer (PROXY).
 """
 
+import email
 import smtplib
+import ssl
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -199,6 +201,39 @@ def converse(port: int, script: str, content: str) -> None:
             assert code in {250, 354}, (line, code, text)
         client.send(content.replace("\n", "\r\n").encode() + b".\r\n")
         assert client.getreply()[0] == 250
+
+
+def test_who_logged_in_is_told_of_success_by_whoever_can(stage: Stage) -> None:
+    """Postfix reports itself where it was asked; for a bare next hop and for Dovecot we do."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with smtplib.SMTP("127.0.0.1", stage.gateway.smtp_port, timeout=60) as client:
+        client.starttls(context=context)
+        client.login("bert@trial.example", PASSWORD)
+        client.ehlo()
+        assert client.has_extn("dsn")
+        assert client.mail("bert@trial.example", ["RET=HDRS", "ENVID=QQ43"])[0] == 250
+        for domain in ("trial.example", "plain.example", "lmtp.example"):
+            assert client.rcpt(f"anna@{domain}", ["NOTIFY=SUCCESS"])[0] == 250
+        content = data("three-ways")[1].replace("%DATE%", "today").replace("\n", "\r\n")
+        assert client.data(content)[0] == 250
+
+    def groups() -> set[tuple[str, str]]:
+        found = set()
+        for mail in stage.postfix.mails("bert"):
+            if b"Original-Envelope-Id: QQ43" not in mail:
+                continue
+            status = email.message_from_bytes(mail).get_payload(1)
+            for group in status.get_payload()[1:]:
+                found.add((group["Final-Recipient"].split(";")[1].strip(), group["Action"]))
+        return found
+
+    wait_until(lambda: len(groups()) == 3, "reports on all three")
+    assert groups() == {
+        ("anna@trial.example", "delivered"),
+        ("anna@plain.example", "relayed"),
+        ("anna@lmtp.example", "delivered"),
+    }
 
 
 def test_stopped_and_started_again(stage: Stage) -> None:

@@ -233,6 +233,24 @@ async def test_success_is_told_once_of_each_copy_though_it_went_out_twice() -> N
     assert sorted(told) == ["rfc822; a@one.example", "rfc822; b@one.example"]
 
 
+async def test_a_report_that_cannot_be_written_delivers_nothing_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object, **__: object) -> bytes:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("gateway.delivery.notices.report", broken)
+    async with sink(Script(offers=())) as target:
+        bench, records = bench_with(served(one=target.hop))
+        put(bench, "a@one.example", notify="SUCCESS")
+        await bench.round()
+        bench.clock.now_s += 2 * LEASE_MS / 1000
+        await bench.round()
+        await bench.pool.close()
+    assert bench.store.states() == {"a@one.example": "delivered"}
+    assert (len(target.messages), records.kept) == (1, {})
+
+
 def test_silence_has_a_status_too() -> None:
     from gateway.delivery.reported_copy import ReportAction, ReportedCopy  # noqa: PLC0415
 

@@ -133,6 +133,19 @@ def test_status_and_diagnosis(
     assert ("Remote-MTA" in dict(group)) == (not reply.local)
 
 
+def test_people_are_not_told_how_far_an_attempt_got() -> None:
+    reply = CopyReply(recipient="x", phase=Phase.BEFORE_DOT, text="no answer", next_hop=HOP)
+    text = report(facts(), failed("anna@one.example", reply, expired=True)).get_payload(0)
+    assert "in time (no answer)" in text.get_content().replace("\n", " ")
+
+
+def test_an_original_recipient_beyond_ascii() -> None:
+    plain = facts()
+    dsn = (DsnRequest(recipient="anna@one.example", orcpt="utf-8;jö\\x{FC}@b.example"),)
+    _, one = fields(report(replace(plain, envelope=replace(plain.envelope, dsn=dsn)), refused()))
+    assert one[0] == ("Original-Recipient", r"utf-8; j\x{F6}\x{FC}@b.example")
+
+
 def test_several_copies_and_addresses_beyond_ascii() -> None:
     about = facts_for(copy_for("jürgen@one.example"), copy_for("bert@one.example"))
     both = [failed(one.recipient, answered(550, "5.1.1", "no")) for one in about.copies]
