@@ -152,6 +152,7 @@ class DeliverySettings(_Section):
     first_retry_s: Seconds = 60
     longest_retry_s: Seconds = 3600
     expire_after_s: Seconds = 5 * 86400
+    delay_report_after_s: Annotated[float, Field(ge=0)] = 4 * 3600  # 0: no such reports
 
 
 class TrialSettings(_Section):

@@ -174,8 +174,7 @@ class Classifier:
         # Whole numbers this small are exact as floats, too.
         naive = float(np.rint(contributions * (1 << 20)).sum()) / (1 << 20)
         weights = self.weights.take(features.indices, mode="clip")
-        words = int(weights[: features.word_count].sum(dtype=np.int64))
-        grams = int(weights[features.word_count :].sum(dtype=np.int64))
+        words, grams = _sums(weights, features.word_count)
         reach = self.naive.parameters.reach
         return Parts(
             naive,
@@ -204,22 +203,40 @@ class SecondStage:
         self.energy: Energy = np.zeros(SPACE, np.float32)
 
     def learn(self, features: Features, parts: Parts, *, is_spam: bool) -> None:
-        """Let each expert take one step towards the truth about a message."""
-        self._step(features.words, parts.naive + parts.words, is_spam=is_spam)
-        self._step(features.grams, parts.naive + parts.grams, is_spam=is_spam)
+        """Let each expert take one step towards the truth about a message.
 
-    def _step(self, indices: Indices, log_odds: float, *, is_spam: bool) -> None:
-        error = (float(is_spam) - sigmoid(log_odds)) * self._parameters.reach(len(indices))
-        # In steps of 2**-16, so that the last bit of exp() cannot make two machines differ.
-        error = round(error * _ERROR_STEPS) / _ERROR_STEPS
-        if error == 0.0:
+        ``parts`` is what the classifier with these weights says of it now.
+        """
+        words = features.word_count
+        first = self._error(parts.naive + parts.words, words, is_spam=is_spam)
+        other = self._error(parts.naive + parts.grams, len(features) - words, is_spam=is_spam)
+        if first == other == 0.0:
             return
-        energy = self.energy.take(indices, mode="clip")
-        energy += np.float32(error * error)
-        self.energy[indices] = energy
-        step = np.float64(self._parameters.rate * error / LEARNING_UNIT)
+        energy = self.energy.take(features.indices, mode="clip")
+        energy[:words] += np.float32(first * first)
+        energy[words:] += np.float32(other * other)
+        self.energy[features.indices] = energy
         root = np.sqrt(energy.astype(np.float64) + self._parameters.first_energy)
-        self.weights[indices] += np.rint(step / root).astype(np.int32)
+        steps = np.empty(len(root))
+        steps[:words] = self._parameters.rate * first / LEARNING_UNIT
+        steps[words:] = self._parameters.rate * other / LEARNING_UNIT
+        steps /= root
+        self.weights[features.indices] = parts.weight_of_each + np.rint(steps).astype(np.int32)
+
+    def _error(self, log_odds: float, features: int, *, is_spam: bool) -> float:
+        error = (float(is_spam) - sigmoid(log_odds)) * self._parameters.reach(features)
+        # In steps of 2**-16, so that the last bit of exp() cannot make two machines differ.
+        return round(error * _ERROR_STEPS) / _ERROR_STEPS
+
+
+def _sums(weights: Weights, word_count: int) -> tuple[int, int]:
+    """Return the sum of the words' weights and that of the grams', exactly."""
+    if 0 < word_count < len(weights):
+        # A quarter of the time of two sums; it knows no empty sections.
+        words, grams = np.add.reduceat(weights, (0, word_count), dtype=np.int64).tolist()
+        return words, grams
+    whole = int(weights.sum(dtype=np.int64))
+    return (whole, 0) if word_count else (0, whole)
 
 
 def sigmoid(log_odds: float) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 
 from models.features_header import HeaderFeatures
 from models.features_spelling import ZONE_BITS, Fact, Spelling, fact_index
-from models.features_stored import Indices, pack, unpack
+from models.features_stored import Indices, pack, unpack, unpack_checked
 from models.limits import KIB, ScanLimits
 from models.message import Link, ParsedMail
 from models.text import is_text, read_text
@@ -42,7 +42,7 @@ SPACE: Final = 3 * LEXICAL
 MAX_FEATURES: Final = 60_000
 """More than any message can give within the caps below."""
 
-_PAIR_WINDOW: Final = 3
+PAIR_WINDOW: Final = 3
 _MAX_HEADERS: Final = 200
 _MAX_HEADER_BYTES: Final = 256 * 1024
 _MAX_LINKS: Final = 40
@@ -58,8 +58,8 @@ _MAX_END_LINKS: Final = 15
 _VIEW_BODY_BYTES: Final = 1_000
 _VIEW_TAIL_BYTES: Final = 300
 
-_WORD: Final = Kind(WORD_BYTES, 40)
-_ATOM: Final = Kind(ATOM_BYTES, 80)
+WORD: Final = Kind(WORD_BYTES, 40)
+ATOM: Final = Kind(ATOM_BYTES, 80)
 _UP_TO_PATH: Final = re.compile(r"[/?#]")
 _IN_URL: Final = place("url")
 _IN_FILENAME: Final = place("file")
@@ -108,13 +108,23 @@ class Features:
         """Read features kept with a label. Raises StoredFeaturesError."""
         return cls(unpack(FEATURE_SPEC, stored, SPACE, MAX_FEATURES))
 
+    @classmethod
+    def from_checked(cls, stored: bytes) -> Features:
+        """Read what `from_bytes` has read before, in half the time."""
+        return cls(unpack_checked(stored))
+
 
 def extract(mail: ParsedMail, raw: bytes) -> Features:
     """Take the features of a message; ``raw`` are the bytes that ``mail`` was scanned from."""
+    return evidence(mail, raw).features()
+
+
+def evidence(mail: ParsedMail, raw: bytes) -> Evidence:
+    """Return what `extract` hashes."""
     text = mail.text
     if len(text) > _LONG_CHARS:
         text = text[:_HEAD_CHARS] + "\n" + text[-_TAIL_CHARS:]
-    return _extract(mail, text, mail.links[:_MAX_LINKS], _view_body(raw))
+    return Evidence(mail, text, mail.links[:_MAX_LINKS], _view_body(raw))
 
 
 def extract_ends(mail: ParsedMail, raw: bytes) -> Iterator[Features]:
@@ -128,42 +138,60 @@ def extract_ends(mail: ParsedMail, raw: bytes) -> Iterator[Features]:
         return
     links = mail.links[-_MAX_END_LINKS:]
     for length in _END_CHARS:
-        yield _extract(mail, mail.text[-length:], links, _last_bytes(raw, length))
+        yield Evidence(mail, mail.text[-length:], links, _last_bytes(raw, length)).features()
     texts = [part for part in mail.parts if is_text(part.content_type)]
     if len(texts) > 1 and (last := read_text(texts[-1:], _LAST_PART).text):
         last = last[:_LAST_PART_CHARS]
-        yield _extract(mail, last, links, _last_bytes(raw, max(len(last), _END_CHARS[0])))
+        yield Evidence(
+            mail, last, links, _last_bytes(raw, max(len(last), _END_CHARS[0]))
+        ).features()
 
 
 def _last_bytes(raw: bytes, length: int) -> bytes:
     return raw[-min(length, _VIEW_BODY_BYTES) :].replace(b"\r\n", b"\n")
 
 
-def _extract(mail: ParsedMail, text: str, links: Sequence[Link], body: bytes) -> Features:
-    header = HeaderFeatures(mail.headers[:_MAX_HEADERS])
-    pieces, places = header.values, header.places
-    facts = list(_part_facts(mail))
-    for link in links:
-        url = link.url[:_MAX_URL_CHARS].lower()
-        facts += _link_facts(url)
-        pieces.append(url.encode("utf-8", "replace"))
-        places.append(_IN_URL)
-    for part in mail.parts[:_MAX_PARTS]:
-        if part.filename:
-            pieces.append(part.filename[:100].lower().encode("utf-8", "replace"))
-            places.append(_IN_FILENAME)
-    pieces.append(text.lower().encode("utf-8", "replace"))
-    places.append(_IN_TEXT)
-    words, atoms = split(pieces, ((_WORD, places), (_ATOM, header.atom_places)))
-    numbers = header.fact_indices + [fact_index(*fact) for fact in facts]
-    return _features((*header.facts, *facts), numbers, words, atoms, header.view + b"\n\n" + body)
+class Evidence:
+    """What is to be hashed of one view of a message.
+
+    The first pieces, one for each of ``atom_places``, are split into atoms as well as into words.
+    """
+
+    __slots__ = ("atom_places", "facts", "numbers", "pieces", "places", "view")
+
+    def __init__(self, mail: ParsedMail, text: str, links: Sequence[Link], body: bytes) -> None:
+        header = HeaderFeatures(mail.headers[:_MAX_HEADERS])
+        pieces, places = header.values, header.places
+        facts = list(_part_facts(mail))
+        for link in links:
+            url = link.url[:_MAX_URL_CHARS].lower()
+            facts += _link_facts(url)
+            pieces.append(url.encode("utf-8", "replace"))
+            places.append(_IN_URL)
+        for part in mail.parts[:_MAX_PARTS]:
+            if part.filename:
+                pieces.append(part.filename[:100].lower().encode("utf-8", "replace"))
+                places.append(_IN_FILENAME)
+        pieces.append(text.lower().encode("utf-8", "replace"))
+        places.append(_IN_TEXT)
+        self.pieces = pieces
+        self.places = places
+        self.atom_places = header.atom_places
+        self.facts = (*header.facts, *facts)
+        self.numbers = header.fact_indices + [fact_index(*fact) for fact in facts]
+        self.view = header.view + b"\n\n" + body
+
+    def features(self) -> Features:
+        """Hash and number all of it."""
+        words, atoms = split(self.pieces, ((WORD, self.places), (ATOM, self.atom_places)))
+        return _features(self.facts, self.numbers, words, atoms, self.view)
 
 
 def _features(
     facts: Sequence[Fact], numbers: list[int], words: Tokens, atoms: Tokens, view: bytes
 ) -> Features:
     """Number all that was found: facts, words, atoms, pairs, then the patterns of bytes."""
-    pairs = words.pairs(_PAIR_WINDOW)
+    pairs = words.pairs(PAIR_WINDOW)
     hashes = np.concatenate([words.hashes, atoms.hashes, *(group.hashes for group in pairs)])
     hashes >>= np.uint64(64 - ZONE_BITS)
     grams = byte_grams(view)

@@ -109,8 +109,10 @@ def _read_decoded(_: HeaderFeatures, header: Header, value: bytes) -> tuple[byte
 
 
 def _read_date(features: HeaderFeatures, header: Header, value: bytes) -> tuple[bytes, bytes]:
-    features.add("date", _date_shape(header.raw[:_MAX_DATE_BYTES]))
-    return _date_shape(value), b""
+    del header
+    shape = _date_shape(value[:_MAX_DATE_BYTES])
+    features.add("date", shape)
+    return shape if len(value) <= _MAX_DATE_BYTES else _date_shape(value), b""
 
 
 def _read_message_id(features: HeaderFeatures, header: Header, value: bytes) -> tuple[bytes, bytes]:

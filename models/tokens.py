@@ -218,4 +218,4 @@ def sort_unique(values: npt.NDArray[np.uint32], ends: Sequence[int]) -> npt.NDAr
     keep = np.empty(len(values), np.bool_)
     keep[0] = True
     np.not_equal(values[1:], values[:-1], out=keep[1:])
-    return values[keep]
+    return values.compress(keep)  # half the time of a mask as index

@@ -26,6 +26,7 @@ from training.bench_accuracy_rivals import (
     open_bogofilter,
 )
 from training.bench_accuracy_rspamd import open_rspamd
+from training.bench_accuracy_spamassassin import open_spamassassin
 from training.bench_accuracy_streams import STREAMS, Corpora, Stream
 from training.bench_accuracy_tables import Result, Table, as_json, as_markdown, compare, show
 from training.evaluate import FilterUnderTest
@@ -62,6 +63,7 @@ FILTERS: dict[str, Callable[[], AbstractContextManager[FilterUnderTest]]] = {
     "schwamm+baseline": open_schwamm_with_baseline,
     "bogofilter": open_bogofilter,
     "rspamd": open_rspamd,
+    "spamassassin": open_spamassassin,
 }
 
 

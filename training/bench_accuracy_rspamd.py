@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from training.bench_accuracy_rivals import MissingRivalError, RivalFailedError
+from training.bench_accuracy_servers import free_ports, running
 from training.evaluate import FilterUnderTest
 
 ADD_HEADER_SCORE = 6.0
@@ -63,15 +62,15 @@ def open_rspamd() -> Iterator[FilterUnderTest]:
         raise MissingRivalError(f"{missing[0]} is missing: apt-get install rspamd redis-server")
     with TemporaryDirectory(prefix="rspamd-") as name:
         folder = Path(name)
-        scan_port, control_port = _free_ports(2)
+        scan_port, control_port = free_ports(2)
         _configure(folder, scan_port, control_port)
         redis = [str(programs["redis-server"]), "--port", "0", "--save", "", "--dir", name]
         rspamd = [str(programs["rspamd"]), "-f", "-i"]
         places = ("LOCAL_CONFDIR", "DBDIR", "RUNDIR", "LOGDIR")
         rspamd += [f"--var={place}={folder}" for place in places]
         with (
-            _running([*redis, "--unixsocket", f"{folder}/redis.sock"]),
-            _running(rspamd),
+            running([*redis, "--unixsocket", f"{folder}/redis.sock"]),
+            running(rspamd),
         ):
             _wait_for(scan_port)
             _wait_for(control_port)
@@ -101,21 +100,6 @@ def _configure(folder: Path, scan_port: int, control_port: int) -> None:
         files[f"{module}.conf"] = "enabled = false;"
     for name, text in files.items():
         (local / name).write_text(text + "\n", encoding="ascii")
-
-
-@contextmanager
-def _running(command: list[str]) -> Iterator[None]:
-    with subprocess.Popen(  # noqa: S603  # Debian's programs, arguments of ours
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
 
 
 def _wait_for(port: int) -> None:
@@ -148,11 +132,3 @@ def _post(connection: HTTPConnection, path: str, raw: bytes) -> tuple[int, dict[
         else:
             return response.status, answer if isinstance(answer, dict) else {}
     raise AssertionError("unreachable")
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports

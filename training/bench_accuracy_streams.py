@@ -22,6 +22,7 @@ from training.split import arrival_time_of, order_by_time
 
 _SEED = 20051115
 _GERMAN_TEXTS = 2500
+_MANY_GERMAN_TEXTS = 3000
 _MOSTLY_SPAM = 0.71
 _DROPPED_FIELDS = re.compile(
     rb"(?i)(?:content-[a-z-]+|mime-version|subject|lines|status|x-status|content-length)[ \t]*:"
@@ -156,6 +157,30 @@ def german_site(corpora: Corpora) -> Stream:
     )
 
 
+def many_sites(corpora: Corpora) -> Stream:
+    """All public mail at once, shuffled: a host of several sites, English and German.
+
+    The German texts stand under headers of English ham that is in the stream, too. Large enough
+    for 0.1 % of the ham to be eight messages.
+    """
+    chance = random.Random(_SEED)  # noqa: S311  # repeatable, no secret
+    mixed = [*corpora.messages("spamassassin"), *_csdmc_alone(corpora)]
+    ham = [message for message, is_spam in mixed if not is_spam]
+    texts = [message for message, _ in corpora.messages("codealltag")]
+    chance.shuffle(ham)
+    chance.shuffle(texts)
+    dressed = zip(ham, texts[:_MANY_GERMAN_TEXTS], strict=False)
+    mixed += [(under_header_of(donor, text), False) for donor, text in dressed]
+    mixed += corpora.messages("spam-2023-2025")
+    chance.shuffle(mixed)
+    return Stream(
+        name="many-sites",
+        title="all public mail at once, shuffled",
+        messages=tuple(mixed),
+        sources=frozenset({"spamassassin", "csdmc2010", "codealltag", "spam-2023-2025"}),
+    )
+
+
 def spamassassin_to_csdmc(corpora: Corpora) -> Stream:
     """Learn one site's mail, judge another's."""
     first, second = _by_time(corpora.messages("spamassassin")), _by_time(_csdmc_alone(corpora))
@@ -201,6 +226,7 @@ STREAMS: dict[str, Callable[[Corpora], Stream]] = {
     "german": german_mix,
     "mostly-spam": mostly_spam,
     "german-site": german_site,
+    "many-sites": many_sites,
     "cross-sa-csdmc": spamassassin_to_csdmc,
     "cross-csdmc-sa": csdmc_to_spamassassin,
     "shuffled-labels": shuffled_labels,

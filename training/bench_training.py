@@ -134,6 +134,7 @@ def run(corpora: Sequence[Path], number: int, folder: Path) -> Iterator[Cost]:
     for arguments in (
         ["corpus", "import", "--index", str(index), *config],
         ["train", *config, "--no-progress"],
+        ["train", *config, "--no-progress", "--corpus", str(index)],
         ["train", *config, "--no-progress", "--counts", str(folder / "counts.npz")],
         ["evaluate", "--index", str(index), "--model", "none", "--protocol", "online"],
         ["evaluate", "--index", str(index), "--model", "none", "--protocol", "batch"],

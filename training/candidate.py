@@ -1,9 +1,9 @@
 """From lessons to a candidate model that was judged.
 
-The earlier mail is learned, the latest is held out for the gate; then everything is learned for
-the model that is kept. The calibration is fitted on the earlier mail, each half of it scored by a
-model of the other: one block of time alone is too much of a kind. Campaigns count once a day
-and never stand on both sides of a cut.
+The earlier mail is learned and the latest held out for the gate; then the same learner goes on and
+learns that, too. The calibration is fitted on what it said of earlier mail before it learned it,
+in the random order of training: one block of time alone is too much of a kind. Campaigns count
+once a day and never stand on both sides of a cut.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from models.manifest import Manifest
 from training.calibrate import fit_cautious_calibration
 from training.cli_model import GATE
 from training.cli_train_gate import MIN_HELD_OUT, GateResult, judge
-from training.dedup import campaigns
 from training.gate_voices import (
     OWN_SET,
     SHIPPED_SET,
@@ -35,11 +34,12 @@ from training.lessons import Lessons, set_apart
 from training.measures import BoolArray, FloatArray
 from training.online import OnlineFilter
 from training.split import IntArray, Split, once_a_day, order_by_time, split_by_time
-from training.train import Example, canonical_order
+from training.train import Example, canonical_turns
 
 _SEED = 1
 _HELD_OUT_SHARES = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
-_FOLDS = 2
+_ASKED_FROM = 1 / 3
+"""The share of what is to be learned behind which a learner's opinion counts."""
 _FOREIGN_SPAM_POINTS = 10.0
 """Percentage points of the shipped set's spam that a site's model may miss beyond the serving one.
 
@@ -97,64 +97,101 @@ class Parts:
     latest: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """A learner, and what it said of mail before it learned it.
+
+    ``asked`` are positions of mail whose campaign it had not met, ``log_odds`` its answers.
+    """
+
+    learner: OnlineFilter
+    asked: IntArray
+    log_odds: FloatArray
+
+
 class Trainer:
-    """Fits models on parts of the same lessons, beginning with ``start`` or with nothing."""
+    """Fits models on parts of the same lessons, beginning with ``start`` or with nothing.
+
+    The lessons stand in order of time; ``groups`` numbers their campaigns.
+    """
 
     def __init__(
-        self, lessons: Lessons, start: Bundle | None, on_step: Callable[[], None] = lambda: None
+        self,
+        lessons: Lessons,
+        groups: IntArray,
+        start: Bundle | None,
+        on_step: Callable[[], None] = lambda: None,
     ) -> None:
         self.lessons = lessons
         self.labels = lessons.labels()
-        self.groups = campaigns(lessons.prints)
+        self.groups = groups
         self._start = start
         self._on_step = on_step
+        self._turns = canonical_turns(lessons.examples, _SEED)
 
-    def fitted(self, positions: IntArray) -> OnlineFilter:
-        """Learn what stands at these positions, of each campaign one message a day and label."""
-        ordered = np.sort(positions)
-        kept = once_a_day(ordered, self.lessons.times, self.groups, self.labels)
+    def fitted(self, positions: IntArray) -> Fit:
+        """Learn what stands at these positions, of each campaign one message a day and label.
+
+        From a third on the learner is asked about each message of a campaign it has not met,
+        just before it learns it (prequential: Dawid 1984). That costs nothing, for scoring is the
+        first half of learning.
+        """
         learner = OnlineFilter(self._start)
-        for example in canonical_order(self._examples(kept), _SEED):
-            learner.learn(Features.from_bytes(example.stored), is_spam=example.is_spam)
+        ordered = self._in_turn(self._once_a_day(positions))
+        is_asked = asked(self.groups[ordered], self.labels[ordered])
+        log_odds = []
+        for place, is_new in zip(ordered.tolist(), is_asked.tolist(), strict=True):
+            features = self._features(place)
+            if is_new:
+                log_odds.append(learner.log_odds(features))
+            learner.learn(features, is_spam=self.lessons.examples[place].is_spam)
             self._on_step()
-        return learner
+        return Fit(learner=learner, asked=ordered[is_asked], log_odds=np.array(log_odds))
+
+    def go_on(self, learner: OnlineFilter, learned: IntArray) -> None:
+        """Let a learner that was fitted on these positions learn all others, too."""
+        everything = self._once_a_day(np.arange(len(self.lessons)))
+        for place in self._in_turn(everything[~np.isin(everything, learned)]).tolist():
+            is_spam = self.lessons.examples[place].is_spam
+            learner.learn(self._features(place), is_spam=is_spam)
+            self._on_step()
+
+    def calibration(self, fit: Fit) -> Calibration:
+        """Return what a learner's log odds are worth. Raises ValueError if a kind is missing."""
+        return fit_cautious_calibration(fit.log_odds, self.labels[fit.asked])
 
     def log_odds(self, learner: OnlineFilter, positions: IntArray) -> FloatArray:
         """Score what stands at these positions."""
-        stored = (example.stored for example in self._examples(positions))
-        return np.array([learner.log_odds(Features.from_bytes(one)) for one in stored])
-
-    def left_out(self, positions: IntArray) -> FloatArray:
-        """Score each fold of these positions by a model of the others, campaigns kept whole."""
-        fold_of = folds(self.groups[positions], self.labels[positions])
-        log_odds = np.zeros(len(positions))
-        for fold in range(_FOLDS):
-            learner = self.fitted(positions[fold_of != fold])
-            log_odds[fold_of == fold] = self.log_odds(learner, positions[fold_of == fold])
-        return log_odds
+        return np.array([learner.log_odds(self._features(at)) for at in positions.tolist()])
 
     def calibrated(self, learned: IntArray, tested: IntArray) -> FloatArray:
         """Learn and calibrate on the first positions, score the second."""
-        found = fit_cautious_calibration(self.left_out(learned), self.labels[learned])
-        log_odds = self.log_odds(self.fitted(learned), tested)
+        fit = self.fitted(learned)
+        found = self.calibration(fit)
+        log_odds = self.log_odds(fit.learner, tested)
         return np.asarray(found.slope * log_odds + found.offset, np.float64)
 
-    def _examples(self, positions: IntArray) -> Sequence[Example]:
-        return [self.lessons.examples[position] for position in positions.tolist()]
+    def _once_a_day(self, positions: IntArray) -> IntArray:
+        return once_a_day(np.sort(positions), self.lessons.times, self.groups, self.labels)
+
+    def _in_turn(self, positions: IntArray) -> IntArray:
+        return positions[np.argsort(self._turns[positions], kind="stable")]
+
+    def _features(self, position: int) -> Features:
+        return Features.from_checked(self.lessons.examples[position].stored)
 
 
-def folds(groups: IntArray, is_spam: BoolArray) -> IntArray:
-    """Return each message's fold: campaigns stay whole, and each fold gets its share of both kinds.
+def asked(groups: IntArray, is_spam: BoolArray) -> BoolArray:
+    """Say of which messages, in the order they are learned, a learner's opinion counts.
 
-    By a campaign's number alone a fold can be all ham or all spam, where they come in turns; then
-    each half is scored by a model that has never seen its kind.
+    Only the first of a campaign is new to it, and in its first third it knows too little. Where
+    one kind would be missing, its opinion counts from the beginning.
     """
-    campaign, first, member = np.unique(groups, return_index=True, return_inverse=True)
-    fold = np.zeros(len(campaign), np.int64)
-    for kind in (False, True):
-        of_kind = np.flatnonzero(is_spam[first] == kind)
-        fold[of_kind] = np.arange(len(of_kind)) % _FOLDS
-    return fold[member]
+    _, first = np.unique(groups, return_index=True)
+    is_new = np.zeros(len(groups), np.bool_)
+    is_new[first] = True
+    later = is_new & (np.arange(len(groups)) >= int(len(groups) * _ASKED_FROM))
+    return later if 0 < is_spam[later].sum() < later.sum() else is_new
 
 
 def train_candidate(
@@ -172,8 +209,8 @@ def train_candidate(
 
     Raises NothingToMeasure or ValueError when ham or spam is missing in a part.
     """
-    site, fixed_set = set_apart(lessons.in_canonical_order())
-    trainer = Trainer(site, start, on_step)
+    site, fixed_set, groups = set_apart(lessons.in_canonical_order())
+    trainer = Trainer(site, groups, start, on_step)
     found = examine(
         Voices(
             names=site.voices,
@@ -185,11 +222,12 @@ def train_candidate(
     )
     reasons = sentences(found, say)
     try:
-        parts, calibration, gate, suspects = _judged(trainer, live, say)
+        judged = _judged(trainer, live, say)
     except ValueError as error:
         # One person's labels may be all there is of the last days: then that is the reason.
         raise ValueError("; ".join([say(str(error)), *reasons])) from error
-    final = trainer.fitted(np.arange(len(site)))
+    final, calibration = judged.learner, judged.calibration
+    trainer.go_on(final, judged.parts.learned)
     if live is not None:
         for examples, sentence, allowance in (
             (fixed_set.examples, OWN_SET, 0.0),
@@ -204,33 +242,41 @@ def train_candidate(
                 threshold=_CALLED_SPAM,
                 spam_allowance=allowance,
             )
-    gate = replace(gate, reasons=(*gate.reasons, *reasons))
+    gate = replace(judged.gate, reasons=(*judged.gate.reasons, *reasons))
     return Candidate(
-        bundle=final.publishable(_manifest(calibration, gate, parts.latest)),
+        bundle=final.publishable(_manifest(calibration, gate, judged.parts.latest)),
         gate=gate,
-        learned=len(parts.learned),
-        held_out=len(parts.test),
+        learned=len(judged.parts.learned),
+        held_out=len(judged.parts.test),
         fixed_set=len(fixed_set),
         shipped_set=len(shipped),
         voices=tuple(found),
-        suspects=suspects,
+        suspects=judged.suspects,
     )
 
 
-def _judged(
-    trainer: Trainer, live: Bundle | None, say: Translator
-) -> tuple[Parts, Calibration, GateResult, tuple[Suspect, ...]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """A learner of the earlier mail, and what became of it on the latest."""
+
+    parts: Parts
+    learner: OnlineFilter
+    calibration: Calibration
+    gate: GateResult
+    suspects: tuple[Suspect, ...]
+
+
+def _judged(trainer: Trainer, live: Bundle | None, say: Translator) -> _Judged:
     """Learn and calibrate on the earlier mail, compare on the latest."""
     learned_until = None if live is None else live.metrics.get(LEARNED_UNTIL)
     parts = _cut(trainer, learned_until)
     labels = trainer.labels
     if not 0 < labels[parts.test].sum() < len(parts.test):
         raise ValueError(_TOO_LITTLE if learned_until is None else _TOO_NEW)
-    left_out = trainer.left_out(parts.learned)
-    calibration = fit_cautious_calibration(left_out, labels[parts.learned])
-    learner = trainer.fitted(parts.learned)
+    fit = trainer.fitted(parts.learned)
+    calibration = trainer.calibration(fit)
     tested = trainer.lessons.chosen(parts.test)
-    probability = _probabilities(trainer.log_odds(learner, parts.test), calibration)
+    probability = _probabilities(trainer.log_odds(fit.learner, parts.test), calibration)
     gate = judge(
         labels[parts.test],
         probability,
@@ -242,7 +288,13 @@ def _judged(
         Suspect(name=tested.names[at], person=tested.voices[at], probability=probability[at])
         for at in gate.newly_caught
     )
-    return parts, calibration, gate, suspects
+    return _Judged(
+        parts=parts,
+        learner=fit.learner,
+        calibration=calibration,
+        gate=gate,
+        suspects=suspects,
+    )
 
 
 def _cut(trainer: Trainer, learned_until: float | None) -> Parts:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from models.features import extract
+from models.features_batch import StoredFeatures
 from models.message import scan
 from training.dedup import Fingerprint, campaigns, fingerprint_of
 from training.measures import BoolArray
@@ -22,6 +22,7 @@ OTHERS = "*"
 
 _ONE_IN = 20
 _ENOUGH_TO_SHARE = 1000
+_AT_ONCE = 256
 
 
 @dataclass(slots=True)
@@ -109,37 +110,47 @@ class Lessons:
 
 def gather(stream: LabelledStream, *, on_step: Callable[[], None] = lambda: None) -> Lessons:
     """Read imported mail once."""
-    lessons = Lessons()
+    lessons, features = Lessons(), StoredFeatures()
+    waiting: list[tuple[bool, float | None, Fingerprint, str]] = []
+
+    def settle() -> None:
+        for stored, (is_spam, time, prints, name) in zip(features.take(), waiting, strict=True):
+            lessons.add(Example(stored=stored, is_spam=is_spam), time, prints, name=name)
+        waiting.clear()
+
     for message, is_spam in stream:
         mail = scan(message.raw)
-        example = Example(stored=extract(mail, message.raw).to_bytes(), is_spam=is_spam)
-        lessons.add(example, arrival_time(mail), fingerprint_of(mail), name=message.source)
+        features.add(mail, message.raw)
+        waiting.append((is_spam, arrival_time(mail), fingerprint_of(mail), message.source))
+        if len(waiting) == _AT_ONCE:
+            settle()
         on_step()
+    settle()
     return lessons
 
 
-def set_apart(lessons: Lessons) -> tuple[Lessons, Lessons]:
-    """Split off the fixed set, that no model ever learns: (the rest, the fixed set).
+def set_apart(lessons: Lessons) -> tuple[Lessons, Lessons, IntArray]:
+    """Split off the fixed set, that no model ever learns: (the rest, it, campaigns of the rest).
 
     It is one imported message in twenty, chosen by its content, so it is the same in each training
     and nobody but who imports mail has a say in it. Near-duplicates of it are left out of
     the rest. Of fewer than a thousand imported messages nothing is set apart: it would be too
     little to judge by, and too much to miss.
     """
+    groups = campaigns(lessons.prints)
     imported = sum(voice == IMPORTED for voice in lessons.voices)
     if imported < _ENOUGH_TO_SHARE:
-        return lessons, Lessons()
+        return lessons, Lessons(), groups
     fixed = np.array(
         [
             voice == IMPORTED and _is_chosen(prints)
             for voice, prints in zip(lessons.voices, lessons.prints, strict=True)
         ]
     )
-    groups = campaigns(lessons.prints)
     rest = np.flatnonzero(~np.isin(groups, groups[fixed]))
     places = np.flatnonzero(fixed)
     _, once = np.unique(groups[places], return_index=True)
-    return lessons.chosen(rest), lessons.chosen(places[np.sort(once)])
+    return lessons.chosen(rest), lessons.chosen(places[np.sort(once)]), groups[rest]
 
 
 def _is_chosen(prints: Fingerprint) -> bool:

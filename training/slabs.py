@@ -93,7 +93,7 @@ def _counted(lessons: Lessons, places: Iterable[int]) -> Counts:
     counts = Counts()
     for place in places:
         example = lessons.examples[place]
-        counts.add(Features.from_bytes(example.stored), is_spam=example.is_spam)
+        counts.add(Features.from_checked(example.stored), is_spam=example.is_spam)
     return counts
 
 

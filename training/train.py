@@ -6,6 +6,9 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from models.classifier import ScoreParameters
 from models.features import Features
 from training.online import OnlineFilter
@@ -27,6 +30,14 @@ class Example:
 def canonical_order(examples: Iterable[Example], seed: int) -> list[Example]:
     """Sort examples into the order of training, whatever order and machine they came from."""
     return sorted(examples, key=lambda example: (example.order(seed), example.stored))
+
+
+def canonical_turns(examples: Sequence[Example], seed: int) -> npt.NDArray[np.int64]:
+    """Return for each example when its turn comes in canonical order."""
+    keys = [(example.order(seed), example.stored) for example in examples]
+    turns = np.empty(len(keys), np.int64)
+    turns[sorted(range(len(keys)), key=keys.__getitem__)] = np.arange(len(keys))
+    return turns
 
 
 def fit(

@@ -68,6 +68,7 @@ class Keeper:
     _queue: Queue = field(init=False)
     _steadiness: SteadyClock = field(init=False)
     _trial_zone: asyncio.DatagramTransport | None = field(init=False, default=None)
+    _trial_zone_missed: bool = field(init=False, default=False)
 
     async def run(self) -> None:
         """Wait for the writer lock, then work on one index after another until stopped."""
@@ -105,7 +106,9 @@ class Keeper:
         try:
             self._trial_zone = await serve_trial_zone(trial.zone, trial.listed, trial.dns_port)
         except OSError as error:
-            _log.warning("trial zone not served", port=trial.dns_port, reason=str(error))
+            if not self._trial_zone_missed:
+                _log.warning("trial zone not served", port=trial.dns_port, reason=str(error))
+            self._trial_zone_missed = True
 
     def _close_trial_zone(self) -> None:
         if self._trial_zone is not None:

@@ -7,7 +7,7 @@ from gateway.cli.state import open_state
 from gateway.core.clock import iso_utc
 from gateway.core.errors import GatewayError
 from gateway.locale import translator
-from gateway.locale.words import ACTIONS, EVENTS, STATES, VERDICTS, word
+from gateway.locale.words import ACTIONS, EVENTS, REPORTS, STATES, VERDICTS, word
 from gateway.settings import Settings
 from gateway.store.lock import WriterLock
 from gateway.store.rebuild import rebuild
@@ -55,7 +55,8 @@ def _brief(event: dict[str, object], chosen: str) -> str:
     if not isinstance(detail, dict):
         return printable(detail)
     shown = [word(STATES, str(detail["state"]), chosen)] if detail.get("state") else []
-    shown += [str(detail[key]) for key in ("label", "reply") if detail.get(key)]
+    shown += [word(REPORTS, str(detail["kind"]), chosen)] if detail.get("kind") else []
+    shown += [str(detail[key]) for key in ("label", "reply", "report") if detail.get(key)]
     if by := detail.get("by") or detail.get("person"):
         shown.append(_("(by {person})").format(person=by))
     return printable(" ".join(shown))

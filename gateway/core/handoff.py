@@ -26,7 +26,8 @@ class CopyReply:
 
     ``recipient`` is the address key; ``text`` is for the admin alone: one printable line, the next
     hop's own words or what went wrong. ``local`` marks an answer we gave because the next hop's
-    EHLO already ruled the message out (SIZE, 8BITMIME, SMTPUTF8).
+    EHLO already ruled the message out (SIZE, 8BITMIME, SMTPUTF8). ``dsn`` says that the next hop
+    offers DSN, so that the sender's requests (RFC 3461) went on with the copy.
     """
 
     recipient: str
@@ -36,6 +37,7 @@ class CopyReply:
     text: str = ""
     next_hop: NextHop | None = None
     local: bool = False
+    dsn: bool = False
 
     @property
     def delivered(self) -> bool:

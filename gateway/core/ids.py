@@ -1,5 +1,6 @@
 """Ids that sort by time and name the node that gave them."""
 
+import hashlib
 import os
 import re
 from itertools import count
@@ -30,6 +31,12 @@ class IdSource:
     def next(self, now_ms: int) -> str:
         """A new id for a message received at ``now_ms`` (UTC milliseconds)."""
         return f"{_base32(now_ms, 9)}-{self._node}-{_base32(next(self._low), 7)}"
+
+
+def derived_id(mail_id: str, of_what: str) -> str:
+    """An id for what follows from a mail and must not come about twice: always the same one."""
+    digest = hashlib.sha256(f"{mail_id} {of_what}".encode("utf-8", "surrogatepass")).digest()
+    return mail_id[:-7] + _base32(int.from_bytes(digest[:5], "big"), 7)
 
 
 def is_mail_id(text: str) -> bool:

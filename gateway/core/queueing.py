@@ -6,7 +6,7 @@ the other. A lease is three columns of the copy's row (owner, until, fencing num
 """
 
 import mmap
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,6 +73,12 @@ class QueueStore(Protocol):
         Raises:
             RecordFormatError: a record that is torn or of a newer format.
         """
+
+    async def delay_reports(self, mail_id: str) -> Mapping[str, str]:
+        """The recipients of whose delay the sender is told, each with the report's id."""
+
+    async def knows(self, mail_id: str) -> bool:
+        """Whether there is, or was, a message of this id."""
 
     async def make_due(self, domains: Collection[str], now_ms: int) -> int:
         """Set the next attempt of all waiting copies of these domains to ``now_ms``; their number.

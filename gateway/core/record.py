@@ -111,6 +111,7 @@ class What:
 
     MESSAGE = "message"  # detail: the MessageFacts
     COPY = "copy"  # detail: state, reply, attempts, next_attempt_at_ms, by
+    REPORT = "report"  # the sender is told of a copy; detail: kind, report (an id), by
     LABEL = "label"  # detail: label, person, role, source, reason, feature_spec, features
     AVAILABILITY = "availability"  # detail: kind, subject, up
     AUDIT = "audit"  # detail: person, action

@@ -1,8 +1,8 @@
-"""Telling a sender that a copy failed: only senders who logged in, and as mail of our own queue.
+"""Telling a sender what became of copies: only senders who logged in, and as mail of our own queue.
 
-A reverse-path may be forged, so a stranger is never written to; what failed is held for the admin
-then. The report is a record like any spooled mail and goes to the sender's domain's next hop. It
-has the null reverse-path: when it fails itself, it is held too.
+A reverse-path may be forged, so a stranger is never written to. The report is a record like any
+spooled mail and goes to the sender's domain's next hop. It has the null reverse-path: when it fails
+itself, it is held (RFC 3461 §6.1, ADR 0012).
 """
 
 import asyncio
@@ -23,7 +23,9 @@ from gateway.core.record import Copy, CopyState, MessageFacts
 from gateway.core.routing import Domain, Generation
 from gateway.core.verdict import Action
 from gateway.delivery.header_section import header_end
-from gateway.delivery.report import FailedCopy, failure_report
+from gateway.delivery.report import report
+from gateway.delivery.report_words import SUBJECTS
+from gateway.delivery.reported_copy import ReportAction, ReportedCopy, is_asked_for
 
 _log = structlog.get_logger()
 _HEADER_BYTES = 1024 * 1024
@@ -50,7 +52,10 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notices:
-    """Writes reports. A process that is killed between report and journal may report twice."""
+    """Writes reports. A process that is killed between report and journal may report twice.
+
+    Where that must not happen the caller chooses the report's id beforehand.
+    """
 
     records: KeepsRecords
     generation: Callable[[], Generation]
@@ -59,20 +64,36 @@ class Notices:
     hostname: str
     clock: Clock
 
-    async def failure(
-        self, facts: MessageFacts, content: bytes | mmap.mmap, failed: Sequence[FailedCopy]
+    def new_id(self) -> str:
+        """The id of a report that is to be written."""
+        return self.ids.next(self.clock.now_ms())
+
+    def is_wanted(self, facts: MessageFacts, recipient: str, action: ReportAction) -> bool:
+        """Whether there is a sender who may be told, and wants to be."""
+        return is_asked_for(facts.envelope, recipient, action) and self._sender(facts) is not None
+
+    async def tell(
+        self,
+        facts: MessageFacts,
+        content: bytes | mmap.mmap,
+        copies: Sequence[ReportedCopy],
+        *,
+        report_id: str = "",
     ) -> Told | None:
-        """Make a report on these copies durable; None when nobody may or wants to be told."""
-        wanted = [one for one in failed if _wants_failure(facts, one.recipient)]
+        """Make a report on these copies durable; None when nobody may or wants to be told.
+
+        Also None when the disk refuses it, and that is logged.
+        """
+        wanted = [one for one in copies if is_asked_for(facts.envelope, one.recipient, one.action)]
         sender = self._sender(facts)
         if not wanted or sender is None:
             return None
         now_ms = self.clock.now_ms()
-        report_id = self.ids.next(now_ms)
+        report_id = report_id or self.ids.next(now_ms)
         header = bytes(content[: min(header_end(content), _HEADER_BYTES)])
         # In a thread: the first one loads the catalogue, and sessions must not wait for that.
-        report = await asyncio.to_thread(
-            failure_report,
+        text = await asyncio.to_thread(
+            report,
             facts,
             wanted,
             header,
@@ -80,13 +101,19 @@ class Notices:
             hostname=self.hostname,
             now_ms=now_ms,
         )
-        about = self._facts(report_id, report, sender, now_ms)
+        about = self._facts(report_id, text, SUBJECTS[wanted[0].action], sender, now_ms)
         try:
-            await self.records.put(about, report)
+            await self.records.put(about, text)
         except StorageError as error:
             _log.error("sender not told", mail_id=facts.id, reason=str(error))
             return None
-        _log.info("sender told", mail_id=facts.id, report=report_id, copies=len(wanted))
+        _log.info(
+            "sender told",
+            mail_id=facts.id,
+            report=report_id,
+            action=wanted[0].action.value,
+            copies=len(wanted),
+        )
         return Told(facts=about, recipients=frozenset(one.recipient for one in wanted))
 
     def _sender(self, facts: MessageFacts) -> tuple[Address, Domain] | None:
@@ -100,7 +127,12 @@ class Notices:
         return (address, domain) if domain is not None else None
 
     def _facts(
-        self, report_id: str, report: bytes, sender: tuple[Address, Domain], now_ms: int
+        self,
+        report_id: str,
+        text: bytes,
+        subject: str,
+        sender: tuple[Address, Domain],
+        now_ms: int,
     ) -> MessageFacts:
         address, domain = sender
         copy = Copy(
@@ -123,9 +155,9 @@ class Notices:
             envelope=Envelope(
                 mail_from="", rcpt_to=(address,), smtputf8=not address.spelling.isascii()
             ),
-            size_bytes=len(report),
-            sha256=hashlib.sha256(report).hexdigest(),
-            subject="Undelivered mail / Nicht zugestellte Nachricht",
+            size_bytes=len(text),
+            sha256=hashlib.sha256(text).hexdigest(),
+            subject=subject,
             from_header=f"Mail Delivery System <MAILER-DAEMON@{self.hostname}>",
             message_id=f"<{report_id}@{self.hostname}>",
             verdict=None,
@@ -133,9 +165,3 @@ class Notices:
             generation=self.generation().number,
             reply="",
         )
-
-
-def _wants_failure(facts: MessageFacts, recipient: str) -> bool:
-    """Whether a report on this copy was asked for; without NOTIFY it is (RFC 3461 §4.1)."""
-    asked = [one.notify for one in facts.envelope.dsn if one.recipient == recipient and one.notify]
-    return all("FAILURE" in notify for notify in asked)

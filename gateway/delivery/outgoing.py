@@ -42,7 +42,8 @@ _ID_BYTES: Final = 1000  # in which an Authentication-Results field names its au
 _FIRST_BYTES: Final = 1200  # more than the longest field name
 _WORD_BYTES: Final = 900
 _VISIBLE: Final = re.compile(rf"[!-~]{{0,{_WORD_BYTES}}}\Z")
-_AUTHSERV_ID: Final = re.compile(rb'(?:"((?:[^"\\]|\\.)*)"|([^\s;()"]+))')
+# A quoted string or a token (RFC 2045 §5.1): a lenient reader stops where the token does.
+_AUTHSERV_ID: Final = re.compile(rb'(?:"((?:[^"\\]|\\.)*)"|([^\s;()<>@,:\\"/\[\]?=]+))')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

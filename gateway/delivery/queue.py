@@ -20,18 +20,15 @@ from gateway.core.handoff import CopyReply
 from gateway.core.queueing import Claim, QueueStore, StoredMessage
 from gateway.core.record import Copy, Event, MessageFacts
 from gateway.core.routing import Generation, NextHop
-from gateway.delivery.notices import Told
-from gateway.delivery.report import FailedCopy
+from gateway.delivery.queue_reports import Attempted, QueueReports, TellsSenders
 from gateway.delivery.results import (
     Settling,
     all_without_answer,
     copy_event,
-    gave_up,
     recorded_copy,
-    reported,
+    waits_until_ms,
 )
 from gateway.settings import DeliverySettings
-from gateway.store.codec import message_event
 
 _log = structlog.get_logger()
 
@@ -66,15 +63,6 @@ class DurableJournal(Protocol):
         Raises:
             StorageError: they may or may not survive.
         """
-
-
-class TellsSenders(Protocol):
-    """Reports on copies that failed (gateway.delivery.notices)."""
-
-    async def failure(
-        self, facts: MessageFacts, content: bytes | mmap.mmap, failed: Sequence[FailedCopy]
-    ) -> Told | None:
-        """Make a report durable; None when nobody may or wants to be told."""
 
 
 class Health(Protocol):
@@ -122,7 +110,12 @@ class Queue:
         notices: TellsSenders | None = None,
     ) -> None:
         self._store = store
-        self._notices = notices
+        self._reports: QueueReports | None = None
+        if notices is not None:
+            after_s = settings.delay_report_after_s
+            self._reports = QueueReports(
+                notices=notices, store=store, clock=clock, delay_after_s=after_s
+            )
         self._relay = relay
         self._journal = journal
         self._health = health
@@ -283,55 +276,49 @@ class Queue:
                 self._wake.set()
 
     async def _attempt(self, unit: Sequence[Claim]) -> None:
-        stored, replies = await self._hand_off(unit)
-        events = [self._settled(claim, replies[claim.recipient]) for claim in unit]
-        events, report = await self._told(unit, stored, replies, events)
-        await self._make_durable([*report, *events])
-        for claim, event in zip(unit, events, strict=True):
+        made = await self._hand_off(unit)
+        delays = None
+        notes: list[Event] = []
+        if self._reports is not None:
+            made, notes = await self._reports.on_result(made)
+            delays, more = await self._reports.delayed(made)
+            notes += more
+        await self._make_durable([*notes, *made.events])
+        if self._reports is not None and delays is not None:
+            written = await self._reports.write(delays)
+            if written:
+                await self._make_durable(written)
+        for claim, event in zip(unit, made.events, strict=True):
             self._count(event)
             latest = self._held.get((claim.mail_id, claim.recipient), claim)
             if not await self._store.finish(latest, event):
                 self.counts["lost_leases"] += 1
 
-    async def _hand_off(
-        self, unit: Sequence[Claim]
-    ) -> tuple[StoredMessage | None, Mapping[str, CopyReply]]:
+    async def _hand_off(self, unit: Sequence[Claim]) -> Attempted:
         try:
             stored = await self._store.load(unit[0].mail_id)
         except RecordFormatError as error:
-            return None, self._without_record(unit, f"record cannot be read: {error}")
+            return self._settled(
+                unit, None, self._without_record(unit, f"record cannot be read: {error}")
+            )
         if stored is None:
-            return None, self._without_record(unit, "record is missing")
+            return self._settled(unit, None, self._without_record(unit, "record is missing"))
         copies = [recorded_copy(stored.facts, claim) for claim in unit]
-        return stored, await self._relay.hand_off(stored.facts, stored.content, copies)
+        replies = await self._relay.hand_off(stored.facts, stored.content, copies)
+        return self._settled(unit, stored, replies)
 
     def _without_record(self, unit: Sequence[Claim], why: str) -> Mapping[str, CopyReply]:
         _log.error("queue_record_unusable", reason=why)
         return all_without_answer(unit, why)
 
-    async def _told(
+    def _settled(
         self,
         unit: Sequence[Claim],
         stored: StoredMessage | None,
         replies: Mapping[str, CopyReply],
-        events: list[Event],
-    ) -> tuple[list[Event], list[Event]]:
-        """The events with what its sender is told of taken off the admin, and the report's own."""
-        failed = [
-            FailedCopy(recipient=event.recipient, reply=replies[event.recipient], expired=expired)
-            for claim, event in zip(unit, events, strict=True)
-            if (expired := gave_up(claim, event)) is not None
-        ]
-        if self._notices is None or stored is None or not failed:
-            return events, []
-        told = await self._notices.failure(stored.facts, stored.content, failed)
-        if told is None:
-            return events, []
-        settled = [reported(one) if one.recipient in told.recipients else one for one in events]
-        return settled, [message_event(told.facts, self._clock.now_ms())]
-
-    def _settled(self, claim: Claim, reply: CopyReply) -> Event:
-        domain = self._generation().domain(claim.domain)
+    ) -> Attempted:
+        """One moment and one chance for all: copies of a message stay together, in one attempt."""
+        domain = self._generation().domain(unit[0].domain)
         at = Settling(
             settings=self._settings,
             now_ms=self._clock.now_ms(),
@@ -339,7 +326,14 @@ class Queue:
             chance=self._chance(),
             queue_hours=domain.queue_hours if domain else 0,
         )
-        return copy_event(claim, reply, at)
+        return Attempted(
+            unit=unit,
+            stored=stored,
+            replies=replies,
+            events=tuple(copy_event(claim, replies[claim.recipient], at) for claim in unit),
+            until_ms=waits_until_ms(unit[0], at),
+            at_ms=at.now_ms,
+        )
 
     async def _make_durable(self, events: Sequence[Event]) -> None:
         """A result that is not on disk did not happen: keep trying, the lease is kept meanwhile."""

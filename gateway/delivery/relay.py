@@ -176,7 +176,8 @@ def _transaction(facts: MessageFacts, copies: Sequence[Copy], content: Outgoing)
 
 def _unreachable(replies: Sequence[CopyReply]) -> bool:
     """Nobody got an answer and nobody can have the message: the next hop in line may have it."""
-    return all(reply.phase is Phase.BEFORE_DOT for reply in replies)
+    theirs = [reply.phase for reply in replies if not reply.local]
+    return bool(theirs) and set(theirs) == {Phase.BEFORE_DOT}
 
 
 def _nowhere(copy: Copy) -> CopyReply:

@@ -1,4 +1,4 @@
-"""The message that tells a sender what was not delivered (RFC 3461, RFC 3464, RFC 6522); pure.
+"""The message that tells a sender what became of copies (RFC 3461, RFC 3464, RFC 6522); pure.
 
 Three parts: German and English for people, fields for programs, and the header section that came,
 without its body. Whatever a stranger wrote (a next hop's reply, the sender's own ENVID and ORCPT,
@@ -8,39 +8,25 @@ the header) is reduced to characters that cannot leave their place.
 import quopri
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Final
 
-from gateway.core.handoff import CopyReply, Phase
+from gateway.core.handoff import Phase
 from gateway.core.record import MessageFacts
 from gateway.core.routing import NextHopKind
-from gateway.locale import N_, Translator, translator
+from gateway.delivery.report_words import SUBJECTS, for_people
+from gateway.delivery.reported_copy import ReportAction, ReportedCopy
 
-_EXPIRED: Final = "4.4.7"  # RFC 3463 §3.5: delivery time expired
 _MAX_HEADER_BYTES: Final = 64 * 1024
 _MAX_LINE_BYTES: Final = 990
 _XTEXT: Final = re.compile(r"\+([0-9A-F]{2})")
 _MESSAGE_ID: Final = re.compile(r"<[!-;=?-~]{1,250}>\Z")
-_LEAD: Final = N_("Your message could not be delivered to:")
-_GAVE_UP: Final = N_("{recipient}: the mail server could not be reached in time ({reply})")
-_REFUSED: Final = N_("{recipient}: the mail server refused it ({reply})")
-_END: Final = N_("It will not be tried again. The beginning of your message follows below.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedCopy:
-    """One recipient without the message; ``expired`` when its time in the queue ran out."""
-
-    recipient: str
-    reply: CopyReply
-    expired: bool
-
-
-def failure_report(
+def report(
     facts: MessageFacts,
-    failed: Sequence[FailedCopy],
+    copies: Sequence[ReportedCopy],
     header: bytes,
     *,
     report_id: str,
@@ -49,26 +35,25 @@ def failure_report(
 ) -> bytes:
     """The report on some copies of one message; ``header`` is the header section that came."""
     boundary = f"=_{report_id}"
+    text = for_people({_spelling(facts, one): one for one in copies})
+    words = quopri.encodestring(text.encode()).replace(b"\n", b"\r\n")
     parts = (
-        _part("text/plain; charset=utf-8", _for_people(facts, failed), "quoted-printable"),
-        _part("message/delivery-status", _for_programs(facts, failed, hostname, now_ms)),
+        _part("text/plain; charset=utf-8", words, "quoted-printable"),
+        _part("message/delivery-status", _for_programs(facts, copies, hostname, now_ms)),
         _part("text/rfc822-headers", _original(header)),
     )
     body = b"".join(f"--{boundary}\r\n".encode() + part for part in parts)
-    return (
-        _header(facts, report_id, hostname, boundary, now_ms)
-        + body
-        + f"--{boundary}--\r\n".encode()
-    )
+    head = _header(facts, report_id, hostname, boundary, now_ms, SUBJECTS[copies[0].action])
+    return head + body + f"--{boundary}--\r\n".encode()
 
 
 def _header(
-    facts: MessageFacts, report_id: str, hostname: str, boundary: str, now_ms: int
+    facts: MessageFacts, report_id: str, hostname: str, boundary: str, now_ms: int, subject: str
 ) -> bytes:
     lines = [
         f"From: Mail Delivery System <MAILER-DAEMON@{hostname}>",
         f"To: <{facts.envelope.mail_from}>",
-        "Subject: Undelivered mail / Nicht zugestellte Nachricht",
+        f"Subject: {subject}",
         f"Date: {_date(now_ms)}",
         f"Message-ID: <{report_id}@{hostname}>",
         "Auto-Submitted: auto-replied",
@@ -85,21 +70,7 @@ def _part(kind: str, content: bytes, encoding: str = "7bit") -> bytes:
     return head + content + b"\r\n"
 
 
-def _for_people(facts: MessageFacts, failed: Sequence[FailedCopy]) -> bytes:
-    paragraphs = [_sentences(facts, failed, translator(one)) for one in ("de", "en")]
-    text = "\n\n".join(paragraphs) + "\n"
-    return quopri.encodestring(text.encode()).replace(b"\n", b"\r\n")
-
-
-def _sentences(facts: MessageFacts, failed: Sequence[FailedCopy], _: Translator) -> str:
-    lines = [_(_LEAD), ""]
-    for one in failed:
-        sentence = _(_GAVE_UP) if one.expired else _(_REFUSED)
-        lines.append("  " + sentence.format(recipient=_spelling(facts, one), reply=one.reply))
-    return "\n".join([*lines, "", _(_END)])
-
-
-def _spelling(facts: MessageFacts, one: FailedCopy) -> str:
+def _spelling(facts: MessageFacts, one: ReportedCopy) -> str:
     for address in facts.envelope.rcpt_to:
         if address.key == one.recipient:
             return address.spelling
@@ -107,52 +78,58 @@ def _spelling(facts: MessageFacts, one: FailedCopy) -> str:
 
 
 def _for_programs(
-    facts: MessageFacts, failed: Sequence[FailedCopy], hostname: str, now_ms: int
+    facts: MessageFacts, copies: Sequence[ReportedCopy], hostname: str, now_ms: int
 ) -> bytes:
     lines = [f"Reporting-MTA: dns; {hostname}"]
     if facts.envelope.envid:
         lines.append(f"Original-Envelope-Id: {_from_xtext(facts.envelope.envid)}")
     lines.append(f"Arrival-Date: {_date(facts.received_at_ms)}")
-    for one in failed:
+    for one in copies:
         lines += ["", *_of_recipient(facts, one, now_ms)]
     return "\r\n".join((*lines, "")).encode("ascii", "replace")
 
 
-def _of_recipient(facts: MessageFacts, one: FailedCopy, now_ms: int) -> list[str]:
+def _of_recipient(facts: MessageFacts, one: ReportedCopy, now_ms: int) -> list[str]:
     reply = one.reply
     lines = [
-        f"Original-Recipient: {kind}; {_from_xtext(address)}"
+        f"Original-Recipient: {kind}; {_original_address(kind, address)}"
         for request in facts.envelope.dsn
         if request.recipient == one.recipient
         for kind, _, address in [request.orcpt.partition(";")]
         if address
     ]
     lines.append(f"Final-Recipient: {_generic(_spelling(facts, one))}")
-    lines += ["Action: failed", f"Status: {_status(one)}"]
+    lines += [f"Action: {one.action}", f"Status: {one.status}"]
     hop = reply.next_hop
     if hop is not None and hop.kind is not NextHopKind.MAILDIR and not reply.local:
         lines.append(f"Remote-MTA: dns; {_plain(hop.host)}")
     kind = "smtp" if reply.phase is Phase.ANSWERED and not reply.local else "x-schwamm"
     lines.append(f"Diagnostic-Code: {kind}; {_plain(str(reply))}")
     lines.append(f"Last-Attempt-Date: {_date(now_ms)}")
+    if one.action is ReportAction.DELAYED:
+        lines.append(f"Will-Retry-Until: {_date(one.retry_until_ms)}")
     return lines
 
 
-def _status(one: FailedCopy) -> str:
-    if one.expired:
-        return _EXPIRED
-    return one.reply.enhanced if one.reply.enhanced.startswith("5.") else "5.0.0"
+def _original_address(kind: str, address: str) -> str:
+    if kind.lower() != "utf-8":
+        return _from_xtext(address)
+    return _plain("".join(one if one.isascii() else _escaped(one) for one in address))
 
 
 def _generic(address: str) -> str:
     """An address with its type; beyond ASCII as RFC 6533 §3 writes it in a 7-bit field."""
     if address.isascii():
         return f"rfc822; {_plain(address)}"
-    escaped = "".join(
-        letter if "!" <= letter <= "~" and letter not in "\\+=" else f"\\x{{{ord(letter):02X}}}"
+    letters = (
+        letter if "!" <= letter <= "~" and letter not in "\\+=" else _escaped(letter)
         for letter in address
     )
-    return f"utf-8; {escaped}"
+    return f"utf-8; {''.join(letters)}"
+
+
+def _escaped(letter: str) -> str:
+    return f"\\x{{{ord(letter):02X}}}"
 
 
 def _from_xtext(text: str) -> str:

@@ -58,8 +58,7 @@ def _fate(claim: Claim, reply: CopyReply, at: Settling) -> dict[str, object]:
         return {"state": CopyState.DELIVERED.value}
     if reply.refused:
         return _held(HoldReason.REFUSED_BY_NEXT_HOP, at)
-    expires_after_s = at.queue_hours * 3600 or at.settings.expire_after_s
-    expires_at_ms = claim.since_ms + round(expires_after_s * 1000)
+    expires_at_ms = waits_until_ms(claim, at)
     if at.now_ms >= expires_at_ms:
         return _held(HoldReason.QUEUE_EXPIRED, at)
     delay_s = retry_delay_s(claim.attempts + 1, at.settings, at.chance)
@@ -67,6 +66,12 @@ def _fate(claim: Claim, reply: CopyReply, at: Settling) -> dict[str, object]:
         "state": claim.state.value,
         "next_attempt_at_ms": min(at.now_ms + round(delay_s * 1000), expires_at_ms),
     }
+
+
+def waits_until_ms(claim: Claim, at: Settling) -> int:
+    """When a copy's time in the queue is over."""
+    expires_after_s = at.queue_hours * 3600 or at.settings.expire_after_s
+    return claim.since_ms + round(expires_after_s * 1000)
 
 
 def _held(reason: HoldReason, at: Settling) -> dict[str, object]:

@@ -52,9 +52,19 @@ EVENTS: Mapping[str, str] = MappingProxyType(
     {
         "message": N_("message answered"),
         "copy": N_("copy"),
+        "report": N_("report to the sender"),
         "label": N_("label"),
         "audit": N_("looked at"),
         "availability": N_("availability"),
+    }
+)
+
+REPORTS: Mapping[str, str] = MappingProxyType(
+    {
+        "failed": N_("failed"),
+        "delayed": N_("delayed"),
+        "relayed": N_("passed on"),
+        "delivered": N_("delivered"),
     }
 )
 

@@ -91,8 +91,8 @@ class Callout:
 
     async def _find_out(self, hop: NextHop, address: Address) -> Existence:
         addresses = [address.spelling]
-        probed, until_s = self._catch_all.get((hop, address.domain), (False, 0.0))
-        probe = not probed and self._clock.monotonic_s() >= until_s
+        _, until_s = self._catch_all.get((hop, address.domain), (False, 0.0))
+        probe = self._clock.monotonic_s() >= until_s
         if probe:
             addresses.append(f"{secrets.token_hex(10)}@{address.domain}")
         try:

@@ -358,4 +358,5 @@ def _is_stale(result: HandOff) -> bool:
     """
     if result.content_sent or result.timed_out:
         return False
-    return bool(result.fault) or all(reply.code == 421 for reply in result.replies)
+    said = [reply.code for reply in result.replies if not reply.local]
+    return bool(result.fault) or (bool(said) and set(said) == {421})

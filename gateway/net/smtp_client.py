@@ -8,14 +8,23 @@ is a value (``ConnectFault``, ``HandOff.fault``), not an exception.
 import asyncio
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from gateway.core.handoff import Phase
+from gateway.core.reply import Reply
 from gateway.core.routing import NextHop, NextHopKind, TlsPolicy
+from gateway.net.hop_addresses import open_connection
 from gateway.net.nexthop import HandOff, Recipient, Transaction
 from gateway.net.smtp_client_content import DotStuffer
-from gateway.net.smtp_client_envelope import Offer, mail_command, rcpt_command, ruled_out
+from gateway.net.smtp_client_envelope import (
+    Offer,
+    mail_command,
+    rcpt_command,
+    ruled_out,
+    unsendable,
+    with_refusals,
+)
 from gateway.net.smtp_client_outcome import Attempt
 from gateway.net.smtp_client_protocol import SmtpWire, WireFaultError, WireReply, WireTimeoutError
 from gateway.settings import DeliverySettings
@@ -73,14 +82,13 @@ class SmtpConnection:
         Where the next hop's policy demands TLS, there is no connection without. ``source`` is the
         address of ours to come from.
         """
-        loop = asyncio.get_running_loop()
+        timeout_s = settings.connect_timeout_s
         try:
-            async with asyncio.timeout(settings.connect_timeout_s):
-                _, wire = await loop.create_connection(
-                    SmtpWire, hop.host, hop.port, local_addr=(source, 0) if source else None
-                )
+            wire = await open_connection(
+                SmtpWire, hop.host, hop.port, source=source, timeout_s=timeout_s
+            )
         except TimeoutError:
-            return ConnectFault(text=f"no connection within {settings.connect_timeout_s:g} s")
+            return ConnectFault(text=f"no connection within {timeout_s:g} s")
         except (OSError, ValueError) as error:  # ValueError: a host name that IDNA refuses
             return ConnectFault(text=f"cannot connect: {error}")
         connection = cls(hop, wire, settings)
@@ -138,7 +146,7 @@ class SmtpConnection:
                 wire.transport,
                 wire,
                 tls,
-                server_hostname=self._hop.host if tls.check_hostname else None,
+                server_hostname=self._hop.host.rstrip(".") if tls.check_hostname else None,
                 ssl_handshake_timeout=timeout_s,
             )
         except (OSError, asyncio.IncompleteReadError) as error:  # ssl.SSLError is an OSError
@@ -169,10 +177,13 @@ class SmtpConnection:
         Cancelled in the middle, the connection is cut, so the next hop never gets half a message
         for a whole one.
         """
+        odd = unsendable(transaction, self.offer)
+        if odd:
+            return await self._without(odd, transaction)
         refusal = ruled_out(transaction, self.offer, self._hop)
         if refusal is not None:
             return refusal
-        attempt = Attempt(transaction, self._hop)
+        attempt = Attempt(transaction, self._hop, dsn=self.offer.dsn)
         completed = False
         self.transactions += 1
         try:
@@ -185,6 +196,14 @@ class SmtpConnection:
             if not completed or attempt.saw_421:
                 self._wire.break_off("closed by us")
         return attempt.hand_off()
+
+    async def _without(self, odd: dict[str, Reply], transaction: Transaction) -> HandOff:
+        """Hand over to the recipients that can be asked for here."""
+        others = tuple(one for one in transaction.recipients if one.key not in odd)
+        rest = HandOff(replies=())
+        if others:
+            rest = await self.transact(replace(transaction, recipients=others))
+        return with_refusals(rest, odd, transaction, self._hop)
 
     def _phase_of_loss(self, attempt: Attempt) -> Phase:
         if attempt.dot_written and self._wire.flushed:

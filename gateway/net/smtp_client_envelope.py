@@ -1,7 +1,7 @@
 """What a next hop offers, the commands that follow from it, and what its offer rules out."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from gateway.core.addresses import parse_address
@@ -80,7 +80,8 @@ def rcpt_command(recipient: Recipient, offer: Offer) -> bytes:
     """
     parts = [f"RCPT TO:<{_routed(recipient.rcpt_to)}>"]
     if offer.dsn:
-        parts += _parameters(offer, NOTIFY=recipient.notify, ORCPT=recipient.orcpt)
+        orcpt = recipient.orcpt if offer.smtputf8 else _in_7_bits(recipient.orcpt)
+        parts += _parameters(offer, NOTIFY=recipient.notify, ORCPT=orcpt)
     return " ".join(parts).encode() + b"\r\n"
 
 
@@ -93,6 +94,11 @@ def _parameters(offer: Offer, **given: str) -> list[str]:
     ]
 
 
+def _in_7_bits(orcpt: str) -> str:
+    """An ORCPT of type ``utf-8`` as a next hop without SMTPUTF8 reads it (RFC 6533 §3)."""
+    return "".join(one if one.isascii() else f"\\x{{{ord(one):02X}}}" for one in orcpt)
+
+
 def needs_smtputf8(transaction: Transaction) -> bool:
     """Whether the envelope or the header section needs RFC 6531 at the next hop."""
     routed = (_routed(one.rcpt_to) for one in transaction.recipients)
@@ -101,13 +107,23 @@ def needs_smtputf8(transaction: Transaction) -> bool:
     return transaction.smtputf8 and not transaction.content.header_is_ascii()
 
 
+def unsendable(transaction: Transaction, offer: Offer) -> dict[str, Reply]:
+    """Recipients that this next hop's offer excludes, by key: the others still get the mail."""
+    found = {}
+    for one in transaction.recipients:
+        if not _fits_in_command(one.rcpt_to):
+            found[one.key] = _BAD_ADDRESS
+        elif not offer.smtputf8 and not _routed(one.rcpt_to).isascii():
+            found[one.key] = _NEEDS_SMTPUTF8
+    return found
+
+
 def ruled_out(transaction: Transaction, offer: Offer, hop: NextHop) -> HandOff | None:
     """The local refusal of a message that this next hop's own offer excludes, else None.
 
     An internationalised domain alone is no hindrance: it is sent as A-label (RFC 5890).
     """
-    envelope = (transaction.mail_from, *(one.rcpt_to for one in transaction.recipients))
-    if not all(_fits_in_command(address) for address in envelope):
+    if not _fits_in_command(transaction.mail_from):
         return _refuse(transaction, hop, _BAD_ADDRESS)
     if offer.size_bytes and transaction.content.size_bytes > offer.size_bytes:
         return _refuse(transaction, hop, _TOO_BIG)
@@ -119,26 +135,37 @@ def ruled_out(transaction: Transaction, offer: Offer, hop: NextHop) -> HandOff |
 
 
 def _sendable_in_ascii(transaction: Transaction, offer: Offer) -> bool:
-    envelope = (transaction.mail_from, *(one.rcpt_to for one in transaction.recipients))
-    if not all(_spelling(address, offer).isascii() for address in envelope):
+    if not _spelling(transaction.mail_from, offer).isascii():
         return False
     return not transaction.smtputf8 or transaction.content.header_is_ascii()
 
 
 def _refuse(transaction: Transaction, hop: NextHop, reply: Reply) -> HandOff:
+    odd = {one.key: reply for one in transaction.recipients}
+    return with_refusals(HandOff(replies=()), odd, transaction, hop)
+
+
+def with_refusals(
+    rest: HandOff, odd: dict[str, Reply], transaction: Transaction, hop: NextHop
+) -> HandOff:
+    """What came of the transaction, with our own answers for those who were left out of it."""
+    known = {reply.recipient: reply for reply in rest.replies}
     replies = tuple(
-        CopyReply(
-            recipient=one.key,
-            phase=Phase.ANSWERED,
-            code=reply.code,
-            enhanced=reply.enhanced,
-            text=reply.text,
-            next_hop=hop,
-            local=True,
-        )
-        for one in transaction.recipients
+        known.get(one.key) or _refusal(one.key, hop, odd[one.key]) for one in transaction.recipients
     )
-    return HandOff(replies=replies)
+    return replace(rest, replies=replies)
+
+
+def _refusal(recipient: str, hop: NextHop, reply: Reply) -> CopyReply:
+    return CopyReply(
+        recipient=recipient,
+        phase=Phase.ANSWERED,
+        code=reply.code,
+        enhanced=reply.enhanced,
+        text=reply.text,
+        next_hop=hop,
+        local=True,
+    )
 
 
 def _spelling(address: str, offer: Offer) -> str:

@@ -14,9 +14,10 @@ class Attempt:
     ``accepted`` holds the numbers of recipients whose RCPT was taken, in order.
     """
 
-    def __init__(self, transaction: Transaction, hop: NextHop) -> None:
+    def __init__(self, transaction: Transaction, hop: NextHop, *, dsn: bool) -> None:
         self._transaction = transaction
         self._hop = hop
+        self._dsn = dsn
         self._replies: list[CopyReply | None] = [None] * len(transaction.recipients)
         self._fault = ""
         self._answered = False
@@ -106,6 +107,7 @@ class Attempt:
             enhanced=reply.enhanced,
             text=reply.text,
             next_hop=self._hop,
+            dsn=self._dsn,
         )
 
     @staticmethod

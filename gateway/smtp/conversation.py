@@ -303,7 +303,10 @@ class Conversation(Wire, Generic[F]):
         """EHLO: what we offer; a transaction under way is gone (RFC 5321 §4.1.4)."""
         self._greet(hostname, esmtp=True)
         tls = None if self._over_tls or self._service.tls is None else self._service.tls.current()
-        self.say(self._service.ehlo(tls=tls is not None, over_tls=self._over_tls))
+        logged_in = bool(self._client.authenticated_as)
+        self.say(
+            self._service.ehlo(tls=tls is not None, over_tls=self._over_tls, logged_in=logged_in)
+        )
 
     def _greet(self, hostname: str, *, esmtp: bool) -> None:
         if not hostname or " " in hostname or len(hostname) > _MAX_HELO:

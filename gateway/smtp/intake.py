@@ -22,7 +22,12 @@ from gateway.core.reply import HEADER_TOO_LARGE, MAIL_LOOP, REFUSED_BY_POLICY, R
 from gateway.core.routing import Domain, Generation
 from gateway.core.verdict import Action, Verdict, VerdictClass
 from gateway.delivery.notices import Told
-from gateway.delivery.report import FailedCopy
+from gateway.delivery.reported_copy import (
+    ReportAction,
+    ReportedCopy,
+    passed_on,
+    report_event,
+)
 from gateway.pipeline.policy import actions
 from gateway.pipeline.scanner import Scan
 from gateway.smtp.received import received_field
@@ -92,10 +97,10 @@ class Marks(Protocol):
 
 
 class TellsSenders(Protocol):
-    """Reports on copies that failed (gateway.delivery.notices)."""
+    """Reports to senders (gateway.delivery.notices)."""
 
-    async def failure(
-        self, facts: MessageFacts, content: bytes | mmap.mmap, failed: Sequence[FailedCopy]
+    async def tell(
+        self, facts: MessageFacts, content: bytes | mmap.mmap, copies: Sequence[ReportedCopy]
     ) -> Told | None:
         """Make a report durable; None when nobody may or wants to be told."""
 
@@ -236,7 +241,28 @@ class Intake:
         settlement = await self._reported(facts, mail, settle(attempts, held), results)
         if any(copy.state.ours for copy in settlement.copies if copy not in held):
             await self.records.put(replace(facts, copies=settlement.copies), mail.content)
+        await self._report_success(facts, mail, results)
         return settlement
+
+    async def _report_success(
+        self, facts: MessageFacts, mail: Mail, results: Mapping[str, CopyReply]
+    ) -> None:
+        """Copies whose next hop will not say so itself: a sender who asked is told (RFC 3461)."""
+        if self.notices is None or not facts.envelope.dsn:
+            return
+        taken = [
+            ReportedCopy(recipient=recipient, reply=reply, action=action)
+            for recipient, reply in results.items()
+            if (action := passed_on(reply)) is not None
+        ]
+        told = await self.notices.tell(facts, mail.content, taken) if taken else None
+        if told is None:
+            return
+        now_ms = self.clock.now_ms()
+        self._note(message_event(told.facts, now_ms))
+        for one in taken:
+            if one.recipient in told.recipients:
+                self._note(report_event(facts.id, one, told.facts.id, now_ms, "smtp"))
 
     async def _reported(
         self,
@@ -247,16 +273,20 @@ class Intake:
     ) -> Settlement:
         """Copies refused beside others that were taken: a sender who logged in is told of them."""
         failed = [
-            FailedCopy(recipient=one.recipient, reply=results[one.recipient], expired=False)
+            ReportedCopy(
+                recipient=one.recipient,
+                reply=results[one.recipient],
+                action=ReportAction.FAILED,
+            )
             for one in settlement.copies
             if one.hold_reason is HoldReason.REFUSED_BY_NEXT_HOP
         ]
         if self.notices is None or not failed:
             return settlement
-        told = await self.notices.failure(facts, mail.content, failed)
+        told = await self.notices.tell(facts, mail.content, failed)
         if told is None:
             return settlement
-        self._note(told.facts, self.clock.now_ms())
+        self._note(message_event(told.facts, self.clock.now_ms()))
         copies = tuple(
             replace(one, state=CopyState.REFUSED, hold_reason=None, admin_only=False)
             if one.recipient in told.recipients
@@ -265,17 +295,17 @@ class Intake:
         )
         return replace(settlement, copies=copies)
 
-    def _note(self, facts: MessageFacts, at_ms: int) -> None:
+    def _note(self, event: Event) -> None:
         try:
-            self.journal.append(message_event(facts, at_ms))
+            self.journal.append(event)
         except StorageError as error:
             # What is ours has a durable record; what is not was delivered or refused. The reply
             # stands, and the keeper finds records that no journal names.
-            _log.error("not in the journal", mail_id=facts.id, reason=str(error))
+            _log.error("not in the journal", mail_id=event.mail_id, reason=str(error))
 
     def _tell(self, facts: MessageFacts) -> None:
         answered_at_ms = facts.answered_at_ms or 0
-        self._note(facts, answered_at_ms)
+        self._note(message_event(facts, answered_at_ms))
         verdict = facts.verdict
         _log.info(
             "message",

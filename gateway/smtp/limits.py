@@ -1,6 +1,7 @@
 """What one client, its network, and all clients of a worker together, may use."""
 
 import ipaddress
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, Self
@@ -185,6 +186,25 @@ class Networks:
         except ValueError:
             return False
         return any(address in network for network in self._networks)
+
+
+class RecentNetworks:
+    """The networks of whom something good was seen last."""
+
+    def __init__(self, most: int = 4096) -> None:
+        self._most = most
+        self._networks: OrderedDict[bytes, None] = OrderedDict()
+
+    def remember(self, ip: str) -> None:
+        """This one was good."""
+        network = network_of(ip)
+        self._networks[network] = None
+        self._networks.move_to_end(network)
+        if len(self._networks) > self._most:
+            self._networks.popitem(last=False)
+
+    def __contains__(self, ip: str) -> bool:
+        return network_of(ip) in self._networks
 
 
 class RemembersClients(Protocol):

@@ -3,12 +3,13 @@
 import asyncio
 from dataclasses import replace
 
-from gateway.core.reply import LOGIN_LATER
+from gateway.core.errors import SmtpError
+from gateway.core.reply import LOGIN_LATER, Reply
 from gateway.smtp import answers
-from gateway.smtp.auth import read_credentials
+from gateway.smtp.auth import Credentials, read_credentials
 from gateway.smtp.commands import RefusedCommandError
 from gateway.smtp.conversation import Conversation
-from gateway.smtp.ports import F
+from gateway.smtp.ports import F, Submission
 from gateway.smtp.wire import EndedError
 
 
@@ -32,24 +33,38 @@ class LoginConversation(Conversation[F]):
         deadline = min(self.loop.time() + self._limits.command_timeout_s, self._ends_at)
         given = await read_credentials(self, argument, deadline)
         if self._service.per_client.guesses_logins(client.ip):
-            self._refuse(LOGIN_LATER)  # whether the password is right or not
+            await self._refuse_login(LOGIN_LATER)  # whether the password is right or not
             return
-        login = await self.ask(submission.verify(given.login, given.password)) if given else None
+        try:
+            login = await self._verified(submission, given)
+        except SmtpError as error:  # everyday in a flood of guesses
+            await self._refuse_login(error.reply)
+            return
         if login is None:
-            await self._refuse_login()
+            self._service.counts.refused_logins += 1
+            self._service.per_client.refused_login(client.ip)
+            await self._refuse_login(answers.WRONG_LOGIN)
             return
         self._service.counts.logins += 1
+        self._service.logged_in.remember(client.ip)
         self._client = replace(client, authenticated_as=login)
         self._answer(answers.LOGGED_IN)
 
-    async def _refuse_login(self) -> None:
-        self._service.counts.refused_logins += 1
-        self._service.per_client.refused_login(self._client.ip)
+    async def _verified(self, submission: Submission, given: Credentials | None) -> str | None:
+        if given is None:
+            return None
+        known = self._client.ip in self._service.logged_in
+        return await self.ask(
+            submission.verify(given.login, given.password, from_known_network=known)
+        )
+
+    async def _refuse_login(self, reply: Reply) -> None:
+        """Each refusal takes longer, also those for which nothing was looked at."""
         self._refused_logins += 1
-        self._service.log.info("smtp_login_refused", **self._names())
+        self._service.log.info("smtp_login_refused", reply=str(reply), **self._names())
         if self._client.ip not in self._service.unlimited:
             await asyncio.sleep(min(float(self._refused_logins), self._limits.unknown_delay_s))
         if self._refused_logins >= self._limits.max_refused_logins:
-            self._answer(answers.WRONG_LOGIN)
+            self._answer(reply)
             raise EndedError(answers.TOO_MANY_ERRORS)
-        self._refuse(answers.WRONG_LOGIN)
+        self._refuse(reply)

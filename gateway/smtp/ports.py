@@ -64,10 +64,13 @@ class OnConnect(Protocol[F_co]):
 class Submission(Protocol):
     """People who hand in mail under their own name (SMTP AUTH)."""
 
-    async def verify(self, login: str, password: str) -> str | None:
+    async def verify(
+        self, login: str, password: str, *, from_known_network: bool = False
+    ) -> str | None:
         """The login in its normal form if the password is right; slow on purpose.
 
-        Must take as long for a login that does not exist.
+        Must take as long for a login that does not exist, and must not slow anything else down.
+        Places are kept for clients ``from_known_network``: somebody there logged in before.
 
         Raises:
             SmtpError: nothing was checked; the reply is for the client.

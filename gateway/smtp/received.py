@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 
+from gateway.core.addresses import Address
 from gateway.core.mail import Mail, Session
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.:_\-\[\]]")
@@ -32,8 +33,19 @@ def received_field(mail: Mail, *, hostname: str) -> str:
         f"id {mail.id}",
     ]
     if len(envelope.rcpt_to) == 1:
-        lines.append(f"for <{_one_line(envelope.rcpt_to[0].spelling)}>")
+        lines.append(f"for <{_one_line(_routed(envelope.rcpt_to[0]))}>")
     return "\r\n\t".join(lines) + f";\r\n\t{_date(mail.received_at_ms // 1000)}\r\n"
+
+
+def _routed(recipient: Address) -> str:
+    """As it goes out: a domain beyond ASCII as A-label.
+
+    Else this field alone would make a header section that needs SMTPUTF8 (RFC 6531 §3.2), and a
+    next hop without it could not have the mail.
+    """
+    if recipient.spelling.isascii():
+        return recipient.spelling
+    return f"{recipient.spelling.rpartition('@')[0]}@{recipient.domain}"
 
 
 @lru_cache(maxsize=16)

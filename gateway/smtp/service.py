@@ -10,7 +10,13 @@ import structlog
 from gateway.core.clock import Clock
 from gateway.core.ids import IdSource
 from gateway.smtp.body import ByteBudget
-from gateway.smtp.limits import ClientLimits, Limits, Networks, RemembersClients
+from gateway.smtp.limits import (
+    ClientLimits,
+    Limits,
+    Networks,
+    RecentNetworks,
+    RemembersClients,
+)
 from gateway.smtp.ports import F, Intake, OnConnect, RecipientPolicy, Submission, TlsContexts
 
 if TYPE_CHECKING:
@@ -63,6 +69,7 @@ class Service(Generic[F]):
     on_idle: Callable[[], None] | None = None  # told when nothing is open or under way
     dsn_kept: Callable[[], bool] = lambda: False  # whether to announce DSN (RFC 3461)
     submission: Submission | None = None  # SMTP AUTH, under TLS only
+    logged_in: RecentNetworks = field(default_factory=RecentNetworks)
     greeted: RemembersClients | None = None  # nobody remembers: every stranger waits each time
     greeting: bytes = b""
     hello: bytes = b""
@@ -82,10 +89,14 @@ class Service(Generic[F]):
             more = ["AUTH PLAIN LOGIN", *["DSN"] * dsn, "ENHANCEDSTATUSCODES"]
             self._ehlo_secured[dsn] = _ehlo(host, [*words, *more])
 
-    def ehlo(self, *, tls: bool, over_tls: bool) -> bytes:
-        """The reply to EHLO, before STARTTLS, or under TLS where AUTH belongs."""
+    def ehlo(self, *, tls: bool, over_tls: bool, logged_in: bool = False) -> bytes:
+        """The reply to EHLO, before STARTTLS, or under TLS where AUTH belongs.
+
+        DSN is promised where every next hop keeps the promise, and to who logged in always: to
+        them we report ourselves (ADR 0012).
+        """
         if over_tls and self.submission is not None:
-            return self._ehlo_secured[self.dsn_kept()]
+            return self._ehlo_secured[logged_in or self.dsn_kept()]
         return self._ehlo[tls, self.dsn_kept()]
 
     def gone(self, connection: "Conversation[F]") -> None:

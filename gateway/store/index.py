@@ -16,6 +16,7 @@ from gateway.store.labels import Labels
 from gateway.store.leases import Leases
 from gateway.store.purging import Purging
 from gateway.store.queries import Listings
+from gateway.store.reports import Reports
 from gateway.store.schema import INDEX, ROWS, journal_offset, message
 from gateway.store.scored import ScoredMails
 from gateway.store.statements import slices
@@ -66,6 +67,7 @@ class Index:
         self.listings = Listings(database)
         self.summary = Summary(database)
         self.leases = Leases(database, node)
+        self.reports = Reports(database)
         self.labels = Labels(database)
         self.scored = ScoredMails(database)
         self.purging = Purging(database, node, self._writing)

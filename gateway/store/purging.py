@@ -31,7 +31,7 @@ from gateway.store.records import day_name
 from gateway.store.schema import copy, event, journal_offset, message
 from gateway.store.statements import slices
 
-_GONE_WITH_THEIR_MAIL: Final = frozenset({What.MESSAGE, What.COPY})
+_GONE_WITH_THEIR_MAIL: Final = frozenset({What.MESSAGE, What.COPY, What.REPORT})
 _DRAFT: Final = ".purged"
 _PATCH: Final = 1 << 20  # octets written at once
 

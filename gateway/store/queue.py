@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -124,6 +124,17 @@ class IndexQueue:
             RecordFormatError: torn or of a newer format.
         """
         return await self._run(partial(self._load, mail_id))
+
+    async def delay_reports(self, mail_id: str) -> Mapping[str, str]:
+        """The recipients of whose delay the sender is told, each with the report's id."""
+        return await self._run(partial(self._index.reports.of_delay, mail_id))
+
+    async def knows(self, mail_id: str) -> bool:
+        """Whether there is, or was, a message of this id: a record, or a row of the index."""
+        return await self._run(partial(self._knows, mail_id))
+
+    def _knows(self, mail_id: str) -> bool:
+        return self._records.exists(mail_id) or self._index.reports.has_message(mail_id)
 
     async def make_due(self, domains: Collection[str], now_ms: int) -> int:
         """All waiting copies of these domains are due now; their number."""

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import BinaryIO
 
@@ -129,6 +130,9 @@ class FileRecords:
             descriptor = self._files.create(temporary)
         except FileNotFoundError:  # somebody tidied the temporary directory away
             make_durable_directory(self._files, self._tmp)
+            descriptor = self._files.create(temporary)
+        except FileExistsError:  # a process that was killed left it: an id has one writer at a time
+            self._files.unlink(temporary)
             descriptor = self._files.create(temporary)
         try:
             try:
@@ -253,12 +257,13 @@ class FileRecords:
     def tidy(self, before_ms: int) -> int:
         """Remove temporary files and empty days from before ``before_ms``; how many they were.
 
-        A crash leaves the former, retention the latter.
+        A crash leaves the former, retention the latter. An id is as old as its MAIL command: a
+        message that took ten minutes to come is being written now, so the file's own time counts.
         """
         removed = 0
         for name in _sorted_names(self._tmp, lambda name: name.endswith(_STALE)):
             mail_id = name.removesuffix(_STALE)
-            if is_mail_id(mail_id) and received_at_ms(mail_id) < before_ms:
+            if is_mail_id(mail_id) and _changed_at_ms(self._tmp / name) < before_ms:
                 remove_quietly(self._files, self._tmp / name)
                 removed += 1
         last_day = day_name(before_ms)
@@ -328,6 +333,13 @@ def _opened(path: Path) -> BinaryIO:
 def day_name(at_ms: int) -> str:
     """The UTC day as it names directories of records and journals."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")
+
+
+def _changed_at_ms(path: Path) -> float:
+    try:
+        return path.stat().st_mtime * 1000
+    except OSError:  # it was published, or is gone
+        return inf
 
 
 def _is_day(name: str) -> bool:

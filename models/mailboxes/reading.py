@@ -30,6 +30,9 @@ from models.mailboxes.message import (
 )
 
 _GZIP_MAGIC = b"\x1f\x8b"
+# Without O_NONBLOCK, opening a named pipe would wait for a writer that may never come.
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_AT_ONCE_BYTES = 1 << 20
 # What lies beside the mail in public corpora and in Maildirs, and is none.
 _NOT_MESSAGES = frozenset({"index", "cmds", "maildirfolder", "dovecot-uidlist"})
 
@@ -81,11 +84,13 @@ def read_bytes(path: Path, limits: ReadLimits = DEFAULT_READ_LIMITS) -> bytes | 
 
 def _read_file(path: Path, *, on_problem: OnProblem, limits: ReadLimits) -> Iterator[CorpusMessage]:
     try:
-        with _opened(path) as stream:
-            if stream.peek(5)[:5] == b"From ":
-                yield from _read_mailbox(stream, path, on_problem=on_problem, limits=limits)
-                return
-            raw = _all_of(stream, limits)
+        raw = _read_at_once(path)
+        if raw is None:
+            with _opened(path) as stream:
+                if stream.peek(5)[:5] == b"From ":
+                    yield from _read_mailbox(stream, path, on_problem=on_problem, limits=limits)
+                    return
+                raw = _all_of(stream, limits)
     except (OSError, EOFError, zlib.error) as error:
         on_problem(_problem_from(error, path))
         return
@@ -109,6 +114,30 @@ def _read_mailbox(
             yield CorpusMessage(raw=raw, source=source)
 
 
+def _read_at_once(path: Path) -> bytes | None:
+    """Return what a small file holds, None for one that has to be read as a stream.
+
+    Most corpora are folders of small files, and layers of streams cost more than reading them.
+    Raises OSError as `_opened` does.
+    """
+    handle = os.open(path, _FLAGS)
+    try:
+        status = os.fstat(handle)
+        _check_regular(status)
+        if status.st_size > _AT_ONCE_BYTES:
+            return None
+        raw = os.read(handle, status.st_size + 1)
+    finally:
+        os.close(handle)
+    whole = len(raw) == status.st_size
+    return raw if whole and not raw.startswith((_GZIP_MAGIC, b"From ")) else None
+
+
+def _check_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("it is no regular file")
+
+
 def _all_of(stream: BinaryIO, limits: ReadLimits) -> bytes:
     """Read up to the limit and one byte more. Raises OSError where that would wait."""
     raw: bytes | None = stream.read(limits.max_message_bytes + 1)
@@ -123,10 +152,8 @@ def _opened(path: Path) -> Iterator[io.BufferedReader]:
 
     Raises OSError also for pipes and devices, which could block for ever.
     """
-    # Without O_NONBLOCK, opening a named pipe would wait for a writer that may never come.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError("it is no regular file")
+    with os.fdopen(os.open(path, _FLAGS), "rb") as file:
+        _check_regular(os.fstat(file.fileno()))
         if file.peek(2)[:2] != _GZIP_MAGIC:
             yield file
             return

@@ -1,10 +1,10 @@
 """A queue store in memory, with the leases and fencing of the real one."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.core.queueing import Claim, StoredMessage
-from gateway.core.record import Copy, CopyState, Event, MessageFacts
+from gateway.core.record import Copy, CopyState, Event, MessageFacts, What
 from gateway.core.routing import NextHop
 
 WAITING = (CopyState.QUEUED, CopyState.RELEASED)
@@ -37,6 +37,8 @@ class MemoryQueueStore:
         self.held = False
         self.broken: Exception | None = None
         self.claimed_without: list[set[str]] = []
+        self.journal: Sequence[Event] = ()  # what reports are known from, beside the next
+        self.kept: Collection[str] = ()
 
     def add(self, facts: MessageFacts, content: bytes, now_ms: int) -> None:
         """A record whose copies wait."""
@@ -113,6 +115,17 @@ class MemoryQueueStore:
 
     async def load(self, mail_id: str) -> StoredMessage | None:
         return self.records.get(mail_id)
+
+    async def delay_reports(self, mail_id: str) -> Mapping[str, str]:
+        noted: dict[str, str] = {}
+        for event in self.journal:
+            if (event.what, event.mail_id) == (What.REPORT, mail_id):
+                noted.setdefault(event.recipient, str(event.detail["report"]))
+        return noted
+
+    async def knows(self, mail_id: str) -> bool:
+        named = {event.mail_id for event in self.journal if event.what == What.MESSAGE}
+        return mail_id in named or mail_id in self.records or mail_id in self.kept
 
     async def make_due(self, domains: Collection[str], now_ms: int) -> int:
         later = [

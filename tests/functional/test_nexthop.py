@@ -4,7 +4,7 @@ import asyncio
 import mmap
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -419,6 +419,35 @@ async def test_what_ehlo_rules_out_is_answered_here(
     assert f"{reply.code} {reply.enhanced}" == expected
     assert reply.local is not expected.startswith("250")
     assert len(target.messages) == (1 if expected.startswith("250") else 0)
+
+
+async def test_a_recipient_that_cannot_be_asked_for_costs_the_others_nothing() -> None:
+    addresses = ("anna@one.example", "jörg@one.example", "a b@one.example", "bert@one.example")
+    async with sink(Script(offers=("8BITMIME",))) as target:
+        result = await hand_off(target, transaction(MAIL, *addresses, smtputf8=True))
+    assert fates(result) == ["250", "550", "553", "250"]
+    assert [reply.local for reply in result.replies] == [False, True, True, False]
+    assert [reply.recipient for reply in result.replies] == list(addresses)
+    assert recipients_of(target.messages) == ["anna@one.example", "bert@one.example"]
+
+
+@pytest.mark.parametrize(
+    ("offers", "orcpt", "sent"),
+    [
+        (("DSN", "SMTPUTF8"), "utf-8;jö@b.example", "utf-8;jö@b.example"),
+        (("DSN",), "utf-8;jö@b.example", r"utf-8;j\x{F6}@b.example"),
+        (("DSN",), r"utf-8;\x{1F600}@b.example", r"utf-8;\x{1F600}@b.example"),
+    ],
+)
+async def test_the_original_recipient_is_passed_on_in_7_bits(
+    offers: tuple[str, ...], orcpt: str, sent: str
+) -> None:
+    plain = transaction()
+    asking = replace(plain, recipients=tuple(replace(o, orcpt=orcpt) for o in plain.recipients))
+    async with sink(Script(offers=offers)) as target:
+        await hand_off(target, asking)
+    (command,) = (line for line in target.commands if line.startswith("RCPT"))
+    assert command.endswith(f" ORCPT={sent}")
 
 
 async def test_parameters_say_what_the_message_needs() -> None:

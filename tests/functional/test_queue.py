@@ -104,6 +104,7 @@ class Bench:
         self.clock.now_s = 1_764_000_000.0
         self.store = MemoryQueueStore()
         self.journal = MemoryJournal()
+        self.store.journal = self.journal.events
         self.pool = Pool(
             SETTINGS, hostname="gw.example", clock=self.clock, on_availability=self._availability
         )

@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import os
 import ssl
+import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import argon2
@@ -37,6 +39,25 @@ class CountingHasher(argon2.PasswordHasher):
 
     def verify(self, secret: str | bytes, password: str | bytes) -> bool:
         self.checked.append(str(secret))
+        return super().verify(secret, password)
+
+
+class StuckHasher(CountingHasher):
+    """Every digest takes until ``let_go``; knows who made them, and how many at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = threading.Event()
+        self.priorities: set[int] = set()
+        self._under_way = 0
+        self.most = 0
+
+    def verify(self, secret: str | bytes, password: str | bytes) -> bool:
+        self._under_way += 1
+        self.most = max(self.most, self._under_way)
+        self.priorities.add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        assert self.let_go.wait(30)
+        self._under_way -= 1
         return super().verify(secret, password)
 
 
@@ -253,6 +274,77 @@ async def test_too_many_at_once_are_told_to_come_back(submission: Submission) ->
     assert refused.value.reply.code == 454
     assert {one.result() for one in tries} == {"root"}
     assert await submission.verify("root", PASSWORD) == "root"
+
+
+def stuck(submission: Submission) -> tuple[Submission, StuckHasher]:
+    hasher = StuckHasher()
+    return Submission(submission.directory, submission.routing, hasher), hasher
+
+
+async def until(condition: object) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # type: ignore[operator]
+            await asyncio.sleep(0.01)
+
+
+async def test_digests_give_way_to_mail_and_are_made_one_at_a_time(submission: Submission) -> None:
+    slow, hasher = stuck(submission)
+    async with asyncio.TaskGroup() as group:
+        tries = [group.create_task(slow.verify("root", PASSWORD)) for _ in range(8)]
+        await until(lambda: hasher.most)
+        hasher.let_go.set()
+    assert {one.result() for one in tries} == {"root"}
+    assert hasher.most == 1
+    (priority,) = hasher.priorities
+    assert priority >= os.getpriority(os.PRIO_PROCESS, 0) + 10
+
+
+@on_uvloop
+async def test_a_flood_of_guesses_holds_up_no_mail(tmp_path: Path, submission: Submission) -> None:
+    """All places for digests are taken, and none is ever given back."""
+    slow, hasher = stuck(submission)
+    with structlog.testing.capture_logs() as logged:
+        async with serving(tmp_path, slow) as service, AsyncExitStack() as crowd:
+            guesses = []
+            for _ in range(8):
+                client = await crowd.enter_async_context(secured(service))
+                await client.send(f"AUTH PLAIN {plain('root', 'no')}\r\n".encode())
+                guesses.append(client)
+            await until(lambda: slow._inside == 8)
+            async with secured(service) as client:
+                for _ in range(3):
+                    one_more = await client.ask(f"AUTH PLAIN {plain('root')}")
+                    assert one_more.startswith("454 4.7.0 ")
+                assert (await client.reply()).startswith("421 4.7.0 ")
+            for _ in range(20):
+                async with RawClient("127.0.0.1", service.port) as client:
+                    await client.reply()
+                    await client.ask("EHLO client.example")
+                    assert (await client.transaction(b"Subject: x\r\n\r\n")).startswith("250 ")
+            assert len(service.intake.mails) == 20
+            hasher.let_go.set()
+            for client in guesses:
+                assert (await client.reply()).startswith("535 ")
+    assert [one for one in logged if one["log_level"] in {"error", "warning"}] == []
+
+
+@on_uvloop
+async def test_who_logged_in_before_finds_a_place_in_a_flood(
+    tmp_path: Path, submission: Submission
+) -> None:
+    slow, hasher = stuck(submission)
+    async with serving(tmp_path, slow) as service:
+        hasher.let_go.set()
+        async with secured(service) as client:
+            assert (await client.ask(f"AUTH PLAIN {plain('root')}")).startswith("235 ")
+        hasher.let_go.clear()
+        strangers = [asyncio.create_task(slow.verify("root", "no")) for _ in range(8)]
+        async with secured(service) as client:
+            await client.send(f"AUTH PLAIN {plain('root')}\r\n".encode())
+            await until(lambda: slow._inside == 9)
+            hasher.let_go.set()
+            assert (await client.reply()).startswith("235 ")
+        assert await asyncio.gather(*strangers) == [None] * 8
 
 
 @pytest.mark.parametrize(

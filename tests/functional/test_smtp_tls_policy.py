@@ -2,8 +2,10 @@
 
 import asyncio
 import smtplib
+import socket
 import ssl
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from gateway.core.errors import ConfigError
 from gateway.core.routing import NextHop, NextHopKind, TlsPolicy, parse_next_hop
 from gateway.net.nexthop import Recipient, Transaction
 from gateway.net.pool import Pool
+from gateway.net.smtp_client import SmtpConnection
 from gateway.settings import DeliverySettings
 from gateway.store.codec import next_hop_from_json, next_hop_to_json
 from tests.fakes.gateway import Gateway, wait_until
@@ -42,17 +45,19 @@ def ca() -> trustme.CA:
     return trustme.CA()
 
 
-def _server(ca: trustme.CA, name: str) -> ssl.SSLContext:
+def _server(ca: trustme.CA, *names: str, until: datetime | None = None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(name).configure_cert(context)
+    ca.issue_cert(*names, not_after=until).configure_cert(context)
     return context
 
 
+_YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 _OFFERS: dict[str, Callable[[trustme.CA], Script]] = {
     "none": lambda _: Script(),
     "good": lambda ca: Script(tls=_server(ca, "127.0.0.1")),
     "other name": lambda ca: Script(tls=_server(ca, "other.example")),
     "unknown authority": lambda _: Script(tls=_server(trustme.CA(), "127.0.0.1")),
+    "expired": lambda ca: Script(tls=_server(ca, "127.0.0.1", until=_YESTERDAY)),
     "refused": lambda ca: Script(tls=_server(ca, "127.0.0.1"), answers={"starttls": "454 no"}),
     "broken": lambda ca: Script(tls=_server(ca, "127.0.0.1"), answers={"starttls": Fault.CLOSE}),
 }
@@ -63,6 +68,7 @@ _TABLE: dict[TlsPolicy, dict[str, str]] = {
         "good": "p",
         "other name": "p",
         "unknown authority": "p",
+        "expired": "p",
         "refused": "p",
         "broken": "p",
     },
@@ -71,6 +77,7 @@ _TABLE: dict[TlsPolicy, dict[str, str]] = {
         "good": "t",
         "other name": "t",
         "unknown authority": "t",
+        "expired": "t",
         "refused": "p",
         "broken": "-",
     },
@@ -79,6 +86,7 @@ _TABLE: dict[TlsPolicy, dict[str, str]] = {
         "good": "t",
         "other name": "t",
         "unknown authority": "t",
+        "expired": "t",
         "refused": "-",
         "broken": "-",
     },
@@ -87,6 +95,7 @@ _TABLE: dict[TlsPolicy, dict[str, str]] = {
         "good": "t",
         "other name": "-",
         "unknown authority": "-",
+        "expired": "-",
         "refused": "-",
         "broken": "-",
     },
@@ -132,6 +141,29 @@ def test_spelling(policy: TlsPolicy, target: str) -> None:
 def test_bad_spelling(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_next_hop(text)
+
+
+async def test_a_host_with_a_trailing_dot_has_the_same_certificate(
+    ca: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 6066 §3 wants names without it, and no certificate has one."""
+
+    async def found(*_: object, **__: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
+    trusting = ssl.create_default_context()
+    ca.configure_trust(trusting)
+    async with sink(Script(tls=_server(ca, "mail.example"))) as to:
+        hop = NextHop(
+            kind=NextHopKind.SMTP, host="mail.example.", port=to.port, tls=TlsPolicy.VERIFY
+        )
+        made = await SmtpConnection.connect(
+            hop, hostname="gw.example.org", settings=_SETTINGS, tls=trusting
+        )
+        assert isinstance(made, SmtpConnection), made
+        assert made.tls_version
+        made.abort()
 
 
 async def _send(gateway: Gateway) -> str:

@@ -35,6 +35,7 @@ from gateway.store.journal import Journal
 from gateway.store.records import FileRecords
 from gateway.telemetry import logs
 from models.bundle import Bundle
+from models.explain import explain
 from models.features import extract
 from models.message import scan
 from models.registry import Registry
@@ -59,8 +60,9 @@ class Figure:
 def measure_stages(
     mails: list[RealMail], *, rounds: int, state: Path, settings: Settings
 ) -> dict[str, Figure]:
-    """Milliseconds of parse, features, score and checks; of the scanner as the worker runs it; of
-    the whole intake but for the hand-off; of a journal line; of a durable record.
+    """Milliseconds of parse, features, score, these three together, words and checks; of the
+    scanner as the worker runs it; of the whole intake but for the hand-off; of a journal line; of a
+    durable record.
     """
     _log_to_nowhere()
     bundle = _model(settings)
@@ -84,7 +86,7 @@ def _model(settings: Settings) -> Bundle:
 def _scan_stages(mails: list[Mail], bundle: Bundle, settings: Settings) -> dict[str, int]:
     checks = local_checks()
     nothing = ConnectionFacts()
-    spent = dict.fromkeys(("parse", "features", "score", "checks"), 0)
+    spent = dict.fromkeys(("parse", "features", "score", "words", "checks"), 0)
     for mail in mails:
         assert isinstance(mail.content, bytes)
         content = mail.content
@@ -94,13 +96,16 @@ def _scan_stages(mails: list[Mail], bundle: Bundle, settings: Settings) -> dict[
         marks.append(time.thread_time_ns())
         features = extract(parsed, content)
         marks.append(time.thread_time_ns())
-        bundle.score_features(features, settings.model.words)
+        parts = bundle.classifier.parts(features)
+        marks.append(time.thread_time_ns())
+        explain(features, bundle.classifier, settings.model.words, parts=parts)
         marks.append(time.thread_time_ns())
         for check in checks:
             _run_now(check.examine(mail, parsed, nothing))
         marks.append(time.thread_time_ns())
         for name, begin, end in zip(spent, marks, marks[1:], strict=False):
             spent[name] += end - begin
+    spent["classifier"] = spent["parse"] + spent["features"] + spent["score"]
     return spent
 
 

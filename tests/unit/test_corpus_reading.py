@@ -83,6 +83,7 @@ def test_a_file_that_would_make_us_wait_is_a_problem(tmp_path, problems, monkeyp
         yield Silent()
 
     monkeypatch.setattr(reading, "_opened", opened)
+    (tmp_path / "kmsg").write_bytes(b"From ")  # nothing that is read at once
     found = reading.read_bytes(tmp_path / "kmsg")
     assert isinstance(found, CorpusProblem)
     assert found.code is ProblemCode.UNREADABLE

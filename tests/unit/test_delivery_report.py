@@ -13,7 +13,8 @@ from gateway.core.mail import DsnRequest
 from gateway.core.record import CopyState, MessageFacts
 from gateway.core.routing import Domain, Generation, NextHop, NextHopKind
 from gateway.delivery.notices import Notices
-from gateway.delivery.report import FailedCopy, failure_report
+from gateway.delivery.report import report as written
+from gateway.delivery.reported_copy import ReportAction, ReportedCopy
 from gateway.store.records import FileRecords
 from tests.functional.test_relay import CLOCK, copy_for, facts_for
 
@@ -42,9 +43,9 @@ def answered(code: int, enhanced: str, text: str, **more: object) -> CopyReply:
     )
 
 
-def report(about: MessageFacts, *failed: FailedCopy) -> email.message.EmailMessage:
-    octets = failure_report(
-        about, failed, HEADER, report_id="0r3p0rt", hostname="gw.example", now_ms=NOW_MS
+def report(about: MessageFacts, *copies: ReportedCopy) -> email.message.EmailMessage:
+    octets = written(
+        about, copies, HEADER, report_id="0r3p0rt", hostname="gw.example", now_ms=NOW_MS
     )
     assert octets.isascii()
     assert b"\n" not in octets.replace(b"\r\n", b"")
@@ -52,9 +53,14 @@ def report(about: MessageFacts, *failed: FailedCopy) -> email.message.EmailMessa
     return email.message_from_bytes(octets, policy=email.policy.default)  # type: ignore[return-value]
 
 
-def refused(text: str = "no such user") -> FailedCopy:
-    reply = answered(550, "5.1.1", text)
-    return FailedCopy(recipient="anna@one.example", reply=reply, expired=False)
+def failed(recipient: str, reply: CopyReply, *, expired: bool = False) -> ReportedCopy:
+    return ReportedCopy(
+        recipient=recipient, reply=reply, action=ReportAction.FAILED, expired=expired
+    )
+
+
+def refused(text: str = "no such user") -> ReportedCopy:
+    return failed("anna@one.example", answered(550, "5.1.1", text))
 
 
 def fields(message: email.message.EmailMessage) -> list[list[tuple[str, str]]]:
@@ -120,7 +126,7 @@ def test_what_the_sender_asked_with_comes_back_decoded_and_harmless() -> None:
 def test_status_and_diagnosis(
     reply: CopyReply, expired: bool, status: str, diagnostic: str
 ) -> None:
-    one = FailedCopy(recipient="anna@one.example", reply=reply, expired=expired)
+    one = failed("anna@one.example", reply, expired=expired)
     _, group = fields(report(facts(), one))
     assert dict(group)["Status"] == status
     assert dict(group)["Diagnostic-Code"] == diagnostic
@@ -129,11 +135,8 @@ def test_status_and_diagnosis(
 
 def test_several_copies_and_addresses_beyond_ascii() -> None:
     about = facts_for(copy_for("jürgen@one.example"), copy_for("bert@one.example"))
-    failed = [
-        FailedCopy(recipient=one.recipient, reply=answered(550, "5.1.1", "no"), expired=False)
-        for one in about.copies
-    ]
-    _, first, second = fields(report(about, *failed))
+    both = [failed(one.recipient, answered(550, "5.1.1", "no")) for one in about.copies]
+    _, first, second = fields(report(about, *both))
     assert first[0] == ("Final-Recipient", "utf-8; j\\x{FC}rgen@one.example")
     assert second[0] == ("Final-Recipient", "rfc822; bert@one.example")
 
@@ -162,7 +165,7 @@ def records(tmp_path: Path):
 
 
 async def test_the_report_is_a_record_for_the_queue(records: FileRecords) -> None:
-    told = await notices(records).failure(facts(), HEADER + b"\r\nsecret body\r\n", [refused()])
+    told = await notices(records).tell(facts(), HEADER + b"\r\nsecret body\r\n", [refused()])
     assert told is not None
     assert told.recipients == {"anna@one.example"}
     kept = records.read(told.facts.id)
@@ -208,7 +211,7 @@ async def test_who_is_not_told(change: str, notify: str, records: FileRecords) -
             dsn = (DsnRequest(recipient="anna@one.example", notify=notify),)
             envelope = replace(envelope, dsn=dsn)
     about = replace(about, envelope=envelope)
-    assert await notices(records).failure(about, HEADER, [refused()]) is None
+    assert await notices(records).tell(about, HEADER, [refused()]) is None
     assert list(records.ids()) == []
 
 
@@ -220,7 +223,7 @@ async def test_only_those_who_want_it_are_in_it(records: FileRecords) -> None:
     )
     about = replace(about, envelope=replace(about.envelope, dsn=dsn))
     both = [refused(), replace(refused(), recipient="bert@one.example")]
-    told = await notices(records).failure(about, HEADER, both)
+    told = await notices(records).tell(about, HEADER, both)
     assert told is not None
     assert told.recipients == {"bert@one.example"}
     assert b"nna@one" not in bytes(records.content(told.facts.id)).partition(b"rfc822-headers")[0]

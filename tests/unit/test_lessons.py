@@ -43,20 +43,20 @@ def imported() -> Lessons:
 
 
 def test_the_fixed_set_stays_whatever_comes_later(imported: Lessons) -> None:
-    rest, fixed = set_apart(imported)
+    rest, fixed, _ = set_apart(imported)
     assert 30 <= len(fixed) <= 100
     assert len(rest) + len(fixed) == len(imported)
     later = imported.chosen(range(len(imported)))
     for seed in range(5000, 5200):
         add(later, seed)
-    rest_later, fixed_later = set_apart(later)
+    rest_later, fixed_later, _ = set_apart(later)
     first = {example.stored for example in fixed.examples}
     assert first <= {example.stored for example in fixed_later.examples}
     assert not first & {example.stored for example in rest_later.examples}
 
 
 def test_near_copies_of_the_fixed_set_are_not_learned_either(imported: Lessons) -> None:
-    _, fixed = set_apart(imported)
+    _, fixed, _ = set_apart(imported)
     chosen = fixed.examples[0].stored
     seed = next(n for n, e in enumerate(imported.examples) if e.stored == chosen)
     copy = raw(seed).replace(b"\n\n", b"\n\nDear Ms Miller, ", 1)
@@ -64,7 +64,7 @@ def test_near_copies_of_the_fixed_set_are_not_learned_either(imported: Lessons) 
     more = imported.chosen(range(len(imported)))
     stored = extract(mail, copy).to_bytes()
     more.add(Example(stored=stored, is_spam=True), 1.0, fingerprint_of(mail), voice="mallory")
-    rest, fixed_again = set_apart(more)
+    rest, fixed_again, _ = set_apart(more)
     assert stored not in {example.stored for example in rest.examples}
     assert len(fixed_again) == len(fixed)
     groups = campaigns([*rest.prints, *fixed_again.prints])
@@ -76,7 +76,7 @@ def test_only_imports_make_the_fixed_set(imported: Lessons) -> None:
     more = imported.chosen(range(len(imported)))
     for seed in range(7000, 7400):
         add(more, seed, voice="mallory")
-    _, fixed = set_apart(more)
+    _, fixed, _ = set_apart(more)
     assert set(fixed.voices) == {IMPORTED}
     few = imported.chosen(range(900))
     assert len(set_apart(few)[1]) == 0

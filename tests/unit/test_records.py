@@ -324,11 +324,14 @@ async def test_waiters_share_the_flush_of_the_directory(state: Path) -> None:
 
 
 def test_what_crashes_leave_is_tidied_away(records: FileRecords, state: Path) -> None:
-    old, young = make_facts(at_ms=NOON_MS), make_facts(at_ms=NOON_MS + 5 * DAY_MS)
+    old, young = make_facts(at_ms=NOON_MS), make_facts(at_ms=NOON_MS)
     records.put_now(old, CONTENT)
     records.delete(old.id)
-    for facts in (old, young):
-        (state / "tmp" / f"{facts.id}.rec.tmp").write_bytes(b"torn")
+    # One whose MAIL was long ago and whose end came just now is being written at this moment.
+    for facts, written_ms in ((old, NOON_MS), (young, NOON_MS + 5 * DAY_MS)):
+        draft = state / "tmp" / f"{facts.id}.rec.tmp"
+        draft.write_bytes(b"torn")
+        os.utime(draft, (written_ms / 1000, written_ms / 1000))
     (state / "tmp" / "spill-1").write_bytes(b"somebody else's")
     assert records.tidy(NOON_MS + 2 * DAY_MS) == 2
     assert sorted(path.name for path in (state / "tmp").iterdir()) == sorted(
@@ -337,6 +340,14 @@ def test_what_crashes_leave_is_tidied_away(records: FileRecords, state: Path) ->
     assert list((state / "records").iterdir()) == []
     records.put_now(old, CONTENT)  # the day's directory comes back
     assert records.read(old.id) == old
+
+
+def test_what_a_killed_process_began_is_written_anew(records: FileRecords, state: Path) -> None:
+    facts = make_facts()
+    (state / "tmp" / f"{facts.id}.rec.tmp").write_bytes(b"torn")
+    records.put_now(facts, CONTENT)
+    assert records.content(facts.id) == CONTENT
+    assert list((state / "tmp").iterdir()) == []
 
 
 def test_missing_directories_are_made(tmp_path: Path) -> None:

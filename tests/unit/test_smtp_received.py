@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.addresses import Address
+from gateway.core.addresses import Address, parse_address
 from gateway.core.mail import Envelope, Mail, Session
 from gateway.smtp.received import count_received, received_field
 
@@ -64,6 +64,18 @@ def test_the_whole_field() -> None:
         "\tfor <Anna@example.org>;\r\n"
         "\tTue, 14 Nov 2023 22:13:20 +0000\r\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("spelling", "routed"),
+    [
+        ("Anna@müller.example", "Anna@xn--mller-kva.example"),
+        ("jürgen@müller.example", "jürgen@xn--mller-kva.example"),
+        ("anna@Example.Org.", "anna@Example.Org."),
+    ],
+)
+def test_a_domain_beyond_ascii_does_not_make_it_8_bit(spelling: str, routed: str) -> None:
+    assert f"for <{routed}>;" in _field(to=(parse_address(spelling),), smtputf8=True)
 
 
 def test_several_recipients_are_not_told_of_each_other() -> None:
