@@ -67,6 +67,12 @@ def points(score: ContentScore, cap: float, scale: PointsScale = DEFAULT_SCALE) 
     return round(HAM_POINTS * ham * knowledge, 3) + 0.0
 
 
+def probability_worth(wanted: float, cap: float, scale: PointsScale = DEFAULT_SCALE) -> float:
+    """Return the probability from which a message that is well known gets so many spam points."""
+    low, high = _logit(scale.unsure_from), _logit(scale.sure_from)
+    return 1.0 / (1.0 + math.exp(-(low + (high - low) * wanted / cap)))
+
+
 def _ramp(probability: float, begin: float, end: float) -> float:
     low, high = _logit(begin), _logit(end)
     return min(1.0, max(0.0, (_logit(probability) - low) / max(1e-9, high - low)))

@@ -50,6 +50,10 @@ _TOO_NEW = N_(
     "too little ham or spam came after what the serving model learned; label or import later mail, "
     "or let an earlier model serve first: schwamm model rollback"
 )
+_TOO_LITTLE = N_(
+    "too little labelled mail: ham and spam are needed, about 200 of each and both among "
+    "the latest; see schwamm quarantine label and schwamm corpus import"
+)
 LEARNED_UNTIL = "learned_until"
 """The metric of a site model that tells when the last mail it learned came (seconds, UTC)."""
 
@@ -264,10 +268,11 @@ class _Judged:
 
 def _judged(trainer: Trainer, live: Bundle | None, say: Translator) -> _Judged:
     """Learn and calibrate on the earlier mail, compare on the latest."""
-    parts = _cut(trainer, None if live is None else live.metrics.get(LEARNED_UNTIL))
+    learned_until = None if live is None else live.metrics.get(LEARNED_UNTIL)
+    parts = _cut(trainer, learned_until)
     labels = trainer.labels
     if not 0 < labels[parts.test].sum() < len(parts.test):
-        raise ValueError(_TOO_NEW)
+        raise ValueError(_TOO_LITTLE if learned_until is None else _TOO_NEW)
     fit = trainer.fitted(parts.learned)
     calibration = trainer.calibration(fit)
     tested = trainer.lessons.chosen(parts.test)

@@ -1,18 +1,23 @@
 """The gate: may a candidate serve in place of the model that serves now? Pure, with reasons.
 
 Both are measured on the same held-out mail of the site, later than all that the candidate learned,
-and compared by the paired bootstrap. Ham is dearer than spam: a candidate that loses ham is
-refused even where that may be chance; one that misses more spam only where it is not. And
+and compared by the paired bootstrap. Ham is dearer than spam: a candidate that costs ham is
+refused even where that may be chance; one that misses more spam only where it is not. Ham is
+cost where the model alone gives it so many points that it is marked. One half is worth none: there
+more ham may be called spam, as far as that is chance, or a large site could never retrain. And
 whatever serves now, a candidate that surely calls too much good mail spam is refused.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
+from gateway.core.routing import Domain
 from gateway.locale import N_, Translator
+from models.calibration import SITE_CAP, probability_worth
 from training.measures import BoolArray, FloatArray, Measures, measure
 from training.measures_bootstrap import Difference, paired_differences, wilson_interval
 
@@ -20,6 +25,10 @@ MIN_HELD_OUT = 50
 """Ham, and spam, that the held-out mail must hold: below it no measure means anything."""
 MOST_CALLED_SPAM = 2.0
 """Percent of the held-out ham that may be called spam; more, beyond chance, is refused."""
+COSTS_FROM: Final = probability_worth(
+    Domain(name="default.invalid", next_hops=()).unsure_score, SITE_CAP
+)
+"""From this probability on a site's model alone has a mail marked as doubtful."""
 _MOST_NAMED = 20
 
 _TOO_LITTLE = N_(
@@ -27,8 +36,11 @@ _TOO_LITTLE = N_(
     "{needed} of each are needed"
 )
 _COSTS_HAM = N_(
-    "it costs ham: of {ham} held-out ham the candidate catches {lost} more than the "
+    "it costs ham: {lost} more of the {ham} held-out ham would be marked or held than with the "
     "model that serves now"
+)
+_CALLS_MORE_HAM_SPAM = N_(
+    "it calls more good mail spam: {value} percentage points more, between {low} and {high}"
 )
 _CALLS_HAM_SPAM = N_(
     "it calls good mail spam: {number} of {ham} held-out ham, surely more than {limit} %"
@@ -89,7 +101,7 @@ def judge(
     limits = (threshold, threshold)
     found = paired_differences(is_spam, candidate, live, thresholds=limits, resamples=resamples)
     caught_now = ~is_spam & (live >= threshold)
-    lost = int(caught.sum()) - int(caught_now.sum())
+    lost = int((candidate[~is_spam] >= COSTS_FROM).sum() - (live[~is_spam] >= COSTS_FROM).sum())
     if lost > 0:
         reasons.append(say(_COSTS_HAM).format(ham=int((~is_spam).sum()), lost=lost))
     reasons += _worse_beyond_chance(found, say)
@@ -125,6 +137,7 @@ def _by_itself(
 def _worse_beyond_chance(found: dict[str, Difference], say: Translator) -> list[str]:
     reasons = []
     for name, sentence, digits in (
+        ("ham_misclassified_percent", _CALLS_MORE_HAM_SPAM, 2),
         ("spam_misclassified_percent", _MISSES_SPAM, 2),
         ("roca_complement_percent", _RANKS_WORSE, 3),
     ):

@@ -292,3 +292,9 @@ def test_one_mail_dated_far_ahead_does_not_make_all_later_mail_old(index, config
         call(corpus, "import", folder / label, "--label", label, config=config)
     done, told = trained(config)
     assert (done.exit_code, told["reasons"]) == (0, [])
+
+
+def test_where_next_to_nothing_is_labelled_it_says_so(config):
+    done = call(train, config=config)
+    assert done.exit_code == 1
+    assert "too little labelled mail: ham and spam are needed" in done.stderr

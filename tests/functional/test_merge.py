@@ -22,7 +22,7 @@ from training.slabs import merged, slabs_of, total
 from training.train import Example
 
 DAY_S = 86_400.0
-START_S = 1_790_000_000.0
+START_S = 1_780_000_000.0
 CUSTOMERS = ("", "acme", "müller")
 WORDS = {
     spam: [f"{a}{b}{'x' if spam else 'n'}{c}" for a in "bdfgklm" for b in "aeiou" for c in "aeo"]

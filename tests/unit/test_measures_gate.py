@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from gateway.locale import translator
-from training.cli_train_gate import MIN_HELD_OUT, judge
+from models.calibration import SITE_CAP, points
+from models.classifier import ContentScore
+from training.cli_train_gate import COSTS_FROM, MIN_HELD_OUT, judge
 from training.measures import NothingToMeasure
 
 LABELS = np.arange(1000) % 2 == 0  # 500 ham, 500 spam
@@ -31,9 +33,29 @@ def test_an_equal_and_a_better_candidate_pass():
     assert reasons(scores(ham_errors=2, spam_errors=3), live) == ()
 
 
-def test_one_more_ham_is_enough_to_refuse():
-    (reason,) = reasons(scores(ham_errors=3, spam_errors=5), scores(ham_errors=2, spam_errors=20))
-    assert reason.startswith("it costs ham: of 500 held-out ham the candidate catches 1 more")
+def test_one_more_ham_that_would_be_marked_is_enough_to_refuse():
+    candidate = scores(ham_errors=2, spam_errors=5)
+    candidate[HAM[0]] = 0.95
+    (reason,) = reasons(candidate, scores(ham_errors=2, spam_errors=20))
+    assert reason.startswith("it costs ham: 1 more of the 500 held-out ham would be marked or held")
+
+
+def test_ham_is_cost_from_the_points_on_that_have_it_marked():
+    score = ContentScore(
+        probability=COSTS_FROM,
+        log_odds=0.0,
+        known_share=1.0,
+        naive_log_odds=0.0,
+        pattern_log_odds=0.0,
+    )
+    assert points(score, SITE_CAP) == 4.0
+
+
+def test_more_ham_called_spam_that_nobody_would_notice_refuses_only_beyond_chance():
+    live = scores(ham_errors=2)
+    assert reasons(scores(ham_errors=4), live) == ()
+    (reason,) = reasons(scores(ham_errors=11), live)
+    assert reason.startswith("it calls more good mail spam: 1.80 percentage points more")
 
 
 def test_more_missed_spam_refuses_only_beyond_chance():
@@ -87,7 +109,7 @@ def test_a_candidate_that_calls_much_good_mail_spam_is_refused_whatever_serves()
 
 def test_the_ham_that_only_the_candidate_catches_is_named_the_surest_first():
     live, candidate = scores(ham_errors=2), scores(ham_errors=1)
-    candidate[HAM[[5, 7]]] = [0.6, 0.9]
+    candidate[HAM[[5, 7]]] = [0.6, 0.96]
     result = judge(LABELS, candidate, live, str, threshold=0.5, resamples=50)
     assert result.newly_caught == (HAM[7], HAM[5])
     assert not result.passed

@@ -1,6 +1,7 @@
 """The report: whole, self-contained, in two languages, and safe with words from spam."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -100,6 +101,20 @@ def test_the_page_is_well_formed_and_tells_the_measures(language):
         assert number.replace(".", words["decimal_sign"]) in text
     assert page.tags.count("svg") == 5
     assert ("lang", language) in page.attributes
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_a_filter_that_tells_no_words_says_so_once(language):
+    tested = evaluation(filter_name="pipeline, from nothing")
+    silent = replace(tested.run.mistakes[0], words=())
+    text = html_report(
+        replace(tested, run=replace(tested.run, mistakes=(silent,) * 3)), language=language
+    )
+    words = LANGUAGES[language]
+    assert text.count(words["no_words"]) == 1
+    assert words["mistakes_text"] not in text
+    name = {"en": "the gateway&#x27;s whole scoring, from nothing", "de": "aus dem Nichts"}
+    assert name[language] in text
 
 
 def test_words_from_spam_stay_words():
