@@ -106,12 +106,12 @@ def _ece(is_spam: BoolArray, probability: FloatArray) -> float:
 
 
 def later_mail(
-    lessons: Lessons, live: Bundle, start: Bundle | None
+    lessons: Lessons, live: Bundle, start: Bundle | None, seed: int
 ) -> tuple[Candidate, Reliability]:
     """Make a candidate of the earlier mail, ask it about the later."""
     ordered = lessons.in_canonical_order()
     split = split_by_time(ordered.times, campaigns(ordered.prints), test_share=_TEST_SHARE)
-    candidate = train_candidate(ordered.chosen(split.train), live, start)
+    candidate = train_candidate(ordered.chosen(split.train), live, start, seed=seed)
     later = ordered.chosen(split.test)
     stored = (Features.from_bytes(example.stored) for example in later.examples)
     scores = [candidate.bundle.score_features(features) for features in stored]
@@ -142,7 +142,8 @@ def lines(name: str, candidate: Candidate, found: Reliability) -> Iterator[str]:
 
 @click.command()
 @click.option("--corpus", type=click.Path(path_type=Path, exists=True), required=True)
-def main(corpus: Path) -> None:
+@click.option("--seed", default=1, show_default=True, help="Another one trains in another order.")
+def main(corpus: Path, seed: int) -> None:
     """Print how far a site's probabilities can be believed on later mail."""
     corpora = Corpora(corpus, complain=lambda text: click.echo(text, err=True))
     live = Bundle.load(baseline_directory())
@@ -155,7 +156,7 @@ def main(corpus: Path) -> None:
         lessons = gather(iter(stream.messages))
         start = live if from_baseline else None
         name = f"{stream.name}, from {'the baseline' if start else 'nothing'}"
-        for line in lines(name, *later_mail(lessons, live, start)):
+        for line in lines(name, *later_mail(lessons, live, start, seed)):
             click.echo(line)
 
 

@@ -121,13 +121,14 @@ class Trainer:
         groups: IntArray,
         start: Bundle | None,
         on_step: Callable[[], None] = lambda: None,
+        seed: int = _SEED,
     ) -> None:
         self.lessons = lessons
         self.labels = lessons.labels()
         self.groups = groups
         self._start = start
         self._on_step = on_step
-        self._turns = canonical_turns(lessons.examples, _SEED)
+        self._turns = canonical_turns(lessons.examples, seed)
 
     def fitted(self, positions: IntArray) -> Fit:
         """Learn what stands at these positions, of each campaign one message a day and label.
@@ -202,15 +203,17 @@ def train_candidate(
     shipped: Sequence[Example] = (),
     on_step: Callable[[], None] = lambda: None,
     say: Translator = str,
+    seed: int = _SEED,
 ) -> Candidate:
     """Train, calibrate, judge. ``start`` is the model to begin with, None for nothing.
 
     ``shipped`` is the fixed set that lies beside the baseline; this site's own comes on top.
+    ``seed`` chooses the order of training; a site's is always the same.
 
     Raises NothingToMeasure or ValueError when ham or spam is missing in a part.
     """
     site, fixed_set, groups = set_apart(lessons.in_canonical_order())
-    trainer = Trainer(site, groups, start, on_step)
+    trainer = Trainer(site, groups, start, on_step, seed)
     found = examine(
         Voices(
             names=site.voices,
