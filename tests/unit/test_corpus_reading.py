@@ -216,3 +216,13 @@ def test_a_tree_goes_on_after_each_bad_file(tmp_path, problems):
     (tmp_path / "d" / "loop").symlink_to(tmp_path)
     assert raws(tmp_path, problems) == [LF + b"1", LF + b"2", LF, LF]
     assert problems.codes == [ProblemCode.EMPTY, ProblemCode.NOT_MAIL]
+
+
+@pytest.mark.parametrize("size", [0, 65_535, 65_536, 65_537, 200_000])
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_messages_of_every_size_are_read_whole_up_to_the_limit(tmp_path, size, packed):
+    data = b"A: b\n\n" + b"x" * size
+    path = write(tmp_path / "m", gzip.compress(data) if packed else data)
+    assert reading.read_bytes(path) == data
+    cut = reading.read_bytes(path, ReadLimits(max_message_bytes=100_000))
+    assert cut == data[:100_001]
