@@ -21,7 +21,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from models import bundle_sparse
 from models.arrays import ArrayFileError, map_array, open_regular, write_array
 from models.calibration import points
-from models.classifier import PUBLISHED_UNIT, Classifier, ContentScore, NaiveBayes
+from models.classifier import (
+    PUBLISHED_UNIT,
+    Classifier,
+    ContentScore,
+    NaiveBayes,
+    beyond_chance,
+)
 from models.counts import Counts
 from models.explain import explain
 from models.features import LEXICAL, SPACE, Features, extract, extract_ends
@@ -62,6 +68,7 @@ class Bundle:
         self.classifier = Classifier(
             NaiveBayes(counts, manifest.parameters), weights, PUBLISHED_UNIT
         )
+        self._filled = counts.filled_share()
 
     @property
     def model_id(self) -> str:
@@ -104,7 +111,7 @@ class Bundle:
         return ContentScore(
             probability=self.manifest.calibration.probability(parts.log_odds),
             log_odds=parts.log_odds,
-            known_share=parts.known_share,
+            known_share=beyond_chance(parts.known_share, self._filled),
             naive_log_odds=parts.naive,
             pattern_log_odds=parts.second,
             words=explain(features, self.classifier, words, parts=parts) if words else (),

@@ -75,7 +75,7 @@ class ContentScore:
     ``log_odds`` above zero speaks for spam; it is the sum of ``naive_log_odds`` (naive Bayes) and
     ``pattern_log_odds`` (second stage) before calibration. ``probability`` is calibrated.
     ``known_share`` is the share of the message's lexical features that the model has met in
-    training, 0 to 1.
+    training, 0 to 1; a published model leaves out what it knows by chance (`beyond_chance`).
     """
 
     probability: float
@@ -237,6 +237,17 @@ def _sums(weights: Weights, word_count: int) -> tuple[int, int]:
         return words, grams
     whole = int(weights.sum(dtype=np.int64))
     return (whole, 0) if word_count else (0, whole)
+
+
+def beyond_chance(known_share: float, filled_share: float) -> float:
+    """Return the share of features that are known, without those that only share a number.
+
+    Where ``filled_share`` of all numbers are taken, a word that was never met has this chance to
+    fall on one of them: of invented words a large model would seem to know two fifths.
+    """
+    if filled_share >= 1.0:
+        return 0.0
+    return max(0.0, (known_share - filled_share) / (1.0 - filled_share))
 
 
 def sigmoid(log_odds: float) -> float:

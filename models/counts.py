@@ -93,6 +93,10 @@ class Counts:
             spam_messages=-(-self.spam_messages // divisor),
         )
 
+    def filled_share(self) -> float:
+        """Return the share of all lexical numbers that were met at all, 0 to 1."""
+        return int(np.count_nonzero(self.ham | self.spam)) / LEXICAL
+
     def sparse(self) -> npt.NDArray[np.uint32]:
         """Return the features met at all with both counts: three columns, sorted by feature."""
         met = np.flatnonzero(self.ham + self.spam)
