@@ -98,7 +98,7 @@ def _lessons(
 ) -> tuple[Lessons, LabelReport | None]:
     """The mail to learn; with ``--corpus`` or ``--merge`` that alone."""
     if request.merge:
-        return _merged(request), None
+        return _merged(request, spoken(settings)), None
     if request.corpus:
         return gather(_mail(request.corpus, note), on_step=step), None
     archive, directory = archive_of(request.config), archive_directory(request.config)
@@ -111,13 +111,13 @@ def _lessons(
     return lessons, report
 
 
-def _merged(request: TrainRequest) -> Lessons:
+def _merged(request: TrainRequest, _: Translator) -> Lessons:
     lessons = Lessons()
     for path in request.merge:
         try:
             lessons.extend(read_count_file(path).lessons)
         except CountFileError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(error.told(_)) from error
     trusted = {IMPORTED, *lessons.trusted}
     heard = [
         place

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gateway.locale import N_, Translator
 from models.features import FEATURE_SPEC, Features
 from models.features_stored import StoredFeaturesError
 from models.fingerprint import Fingerprint, StoredFingerprintError
@@ -36,7 +37,31 @@ Array = npt.NDArray[Any]
 
 
 class CountFileError(ValueError):
-    """A file that is no count file, damaged, or of another version; the text says which."""
+    """A file that is no count file, damaged, or of another version; the text says which.
+
+    It is made from a sentence of ours and what fills its gaps.
+    """
+
+    def __init__(self, sentence: str, **values: object) -> None:
+        super().__init__(sentence.format(**values))
+        self._sentence = sentence
+        self._values = values
+
+    def told(self, _: Translator) -> str:
+        """Return the text in a language."""
+        return _(self._sentence).format(**self._values)
+
+    def at(self, path: Path) -> CountFileError:
+        """Return the same, naming the file."""
+        return CountFileError(self._sentence, **{**self._values, "file": path})
+
+
+_DAMAGED = N_("{file}: is no count file, or damaged")
+_TOO_LARGE = N_("{file}: is larger than any count file")
+_OTHER_FORMAT = N_("{file}: is of format {found}, this version reads {wanted}")
+_OTHER_FEATURES = N_("{file}: holds features {found}, this version extracts {wanted}")
+_NOT_ITS_COUNTS = N_("{file}: its counts are not those of its messages")
+_UNREADABLE = N_("{file}: cannot be read ({error})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +108,14 @@ def read_count_file(path: Path) -> CountFile:
         lessons, keys = _lessons(arrays)
         slabs = _slabs(arrays, keys)
     except CountFileError as error:
-        raise CountFileError(f"{path}: {error}") from error
+        raise error.at(path) from error
     except OSError as error:
-        raise CountFileError(f"{path}: {error.strerror or error}") from error
+        why = error.strerror or error
+        raise CountFileError(_UNREADABLE, file=path, error=why) from error
     except (ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as error:
-        raise CountFileError(f"{path}: is no count file, or damaged") from error
+        raise CountFileError(_DAMAGED, file=path) from error
     if not _same(slabs, slabs_of(lessons)):
-        raise CountFileError(f"{path}: its counts are not those of its messages")
+        raise CountFileError(_NOT_ITS_COUNTS, file=path)
     return CountFile(lessons, slabs)
 
 
@@ -130,14 +156,14 @@ def _packed(pieces: Sequence[bytes]) -> tuple[Array, Array]:
 def _unpacked(arrays: dict[str, Array], name: str) -> list[bytes]:
     content, ends = arrays[name].tobytes(), arrays[f"{name}_at"].tolist()
     if ends[:1] != [0] or ends[-1] != len(content) or ends != sorted(ends):
-        raise CountFileError("is damaged")
+        raise CountFileError(_DAMAGED, file="")
     return [content[begin:end] for begin, end in pairwise(ends)]
 
 
 def _loaded(path: Path) -> dict[str, Array]:
     with zipfile.ZipFile(path) as archive:
         if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
-            raise CountFileError("is larger than any count file")
+            raise CountFileError(_TOO_LARGE, file="")
     with np.load(path, allow_pickle=False) as found:
         return {name: found[name] for name in (*_NAMES, *_COUNTS)}
 
@@ -145,11 +171,11 @@ def _loaded(path: Path) -> dict[str, Array]:
 def _lessons(arrays: dict[str, Array]) -> tuple[Lessons, list[SlabKey]]:
     head = json.loads(arrays["head"].tobytes())
     if head["format"] != FORMAT:
-        raise CountFileError(f"is of format {head['format']!r}, this version reads {FORMAT}")
+        found = repr(head["format"])
+        raise CountFileError(_OTHER_FORMAT, file="", found=found, wanted=FORMAT)
     if head["feature_spec"] != FEATURE_SPEC:
-        raise CountFileError(
-            f"holds features {head['feature_spec']!r}, this version extracts {FEATURE_SPEC!r}"
-        )
+        found = repr(head["feature_spec"])
+        raise CountFileError(_OTHER_FEATURES, file="", found=found, wanted=repr(FEATURE_SPEC))
     keys = [(str(month), str(customer)) for month, customer in head["slabs"]]
     lessons = Lessons(trusted={str(person) for person in head["trusted"]})
     columns = zip(
@@ -166,7 +192,7 @@ def _lessons(arrays: dict[str, Array]) -> tuple[Lessons, list[SlabKey]]:
             Features.from_bytes(stored)
             known = Fingerprint.from_bytes(prints)
         except (StoredFeaturesError, StoredFingerprintError) as error:
-            raise CountFileError(str(error)) from error
+            raise CountFileError(_DAMAGED, file="") from error
         example = Example(stored=stored, is_spam=bool(spam))
         person, customer = str(head["voices"][voice]), keys[slab][1]
         lessons.add(example, float(time), known, voice=person, customer=customer)

@@ -193,6 +193,18 @@ def test_what_is_no_count_file_is_refused(
     assert "one.npz" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "is no count file, or damaged"), ("de", "ist keine Zähldatei")]
+)
+def test_a_damaged_count_file_is_told_in_the_reader_s_language(
+    tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch, language: str, said: str
+) -> None:
+    monkeypatch.setenv("LC_ALL", f"{language}_XX.UTF-8")
+    path = tmp_path / "one.npz"
+    path.write_text("ham spam")
+    assert f"{path}: {said}" in call(config, "--merge", str(path)).stderr
+
+
 def test_files_and_merge_belong_together(tmp_path: Path, config: Path) -> None:
     assert call(config, "some.npz").exit_code == 2
     assert call(config, "--merge").exit_code == 2
