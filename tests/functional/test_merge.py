@@ -276,6 +276,18 @@ def test_a_link_to_a_count_file_is_followed(machines: list[Lessons], tmp_path: P
     assert len(read_count_file(tmp_path / "link.npz").lessons) == len(machines[0])
 
 
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "it is no count file"), ("de", "ist keine Zähldatei")]
+)
+def test_a_damaged_count_file_is_told_in_the_reader_s_language(
+    tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch, language: str, said: str
+) -> None:
+    monkeypatch.setenv("LC_ALL", f"{language}_XX.UTF-8")
+    path = tmp_path / "one.npz"
+    path.write_text("ham spam")
+    assert f"{path}: {said}" in call(config, "--merge", str(path)).stderr
+
+
 def test_files_and_merge_belong_together(tmp_path: Path, config: Path) -> None:
     assert call(config, "some.npz").exit_code == 2
     assert call(config, "--merge").exit_code == 2
