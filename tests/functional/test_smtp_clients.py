@@ -9,6 +9,7 @@ import pytest
 from gateway.core.clock import SystemClock
 from gateway.settings import SmtpSettings
 from gateway.telemetry.greeted import Greeted
+from gateway.telemetry.slots import SLOTS, Slots
 from tests.fakes.gateway import Gateway, wait_until
 from tests.fakes.sink import sink
 from tests.fakes.smtp_client import RawClient
@@ -305,9 +306,14 @@ async def test_a_network_is_counted_over_all_workers_and_outlives_their_death(
                 worker.kill()
             for client in first:
                 assert await client.rest() == b""
-            await asyncio.to_thread(
-                wait_until, lambda: len(gateway.children().get("smtp", [])) == 2, "two workers"
-            )
+            slots = Slots.open(gateway.state / "run" / "slots")
+
+            def both_serve() -> bool:
+                workers = {worker.pid for worker in gateway.children().get("smtp", [])}
+                beating = {slots.pid(slot) for slot in range(SLOTS)}
+                return len(workers) == 2 and workers <= beating
+
+            await asyncio.to_thread(wait_until, both_serve, "two workers")
             await asyncio.sleep(1.5)  # until the new ones have seen each other
             again = await _greeted(gateway.smtp_port, 20)
             assert len(again) == 6
