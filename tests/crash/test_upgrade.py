@@ -133,6 +133,7 @@ async def through_it(gateway: Gateway, tmp_path: Path, new: Path, root: Path, to
     async with RawClient("127.0.0.1", gateway.smtp_port) as client:
         await within_data(client, begun.content)
         install(new, tmp_path / "current")
+        ledger.pause_s = 0.4  # the load shall last for as long as a busy machine needs
         gateway.process.send_signal(signal.SIGHUP)
         await in_thread(wait_until, lambda: '"reloaded"' in gateway.log.read_text(), "the reload")
         await client.send(b".\r\n")  # its worker drains: what it had begun it finishes
@@ -141,6 +142,7 @@ async def through_it(gateway: Gateway, tmp_path: Path, new: Path, root: Path, to
     await in_thread(wait_until, lambda: version_of(gateway) == "9.0.0", "the new release's page")
     await in_thread(wait_until, lambda: has_column(gateway), "the new release's index")
     assert ledger.sent < 250, "the reload was not under load"
+    ledger.pause_s = 0.06
     assert await in_thread(gateway.stop) == 0
     await in_thread(gateway.start)  # and now the supervisor is the new release's too
     await running
