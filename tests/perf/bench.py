@@ -259,6 +259,7 @@ def _cost_table(result: dict[str, Any]) -> Table:
         ("features", stages["features"], None),
         ("score", stages["score"], BUDGET["score"]),
         ("parse, features, score", stages["classifier"], BUDGET["classifier"]),
+        ("the same, one stage at a time", stages["classifier_warm"], BUDGET["classifier"]),
         ("words for and against", stages["words"], None),
         ("checks that compute", stages["checks"], BUDGET["checks"]),
         ("scanner: all of these", stages["scanner"], None),
