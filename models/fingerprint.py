@@ -27,6 +27,8 @@ _MAX_TEXT_CHARS = 20_000
 _WORD = re.compile(r"[^\W\d_]{2,40}")
 _LETTERS = bytes(value for value in range(256) if re.match(r"[^\W\d_]", chr(value)))
 _BYTE_WORD = re.compile(b"[" + re.escape(_LETTERS) + b"]{2,40}")
+_LONGEST_WORD = 40
+_SPACED = bytes(value if value in _LETTERS else ord(" ") for value in range(256))
 _BLANKS = bytes(ord(" ") if chr(value).isspace() else value for value in range(256))
 _ADDRESS_MARKS = (b"@", b"://")
 _SEED = np.uint64(0x9E3779B97F4A7C15)
@@ -127,7 +129,9 @@ def _words(text: str) -> list[bytes]:
         return [word.encode() for word in _WORD.findall(" ".join(kept))]
     # Nearly all mail fits in one byte a letter, and there everything is done several times as fast.
     plain = _without_addresses(plain.translate(_BLANKS))
-    words: list[bytes] = _BYTE_WORD.findall(plain)
+    words = [word for word in plain.translate(_SPACED).split() if len(word) > 1]
+    if max(map(len, words), default=0) > _LONGEST_WORD:
+        words = _BYTE_WORD.findall(plain)
     return words if plain.isascii() else b" ".join(words).decode("latin-1").encode().split()
 
 
