@@ -39,8 +39,13 @@ class Greeted:
     def open(cls, path: Path, clock: Clock) -> Self:
         """The file that all workers share; made if need be, and anew when it is of another size."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists() or path.stat().st_size != _SIZE:
-            _make(path, replacing=path.exists())
+        # Looked at once: a file that another worker makes meanwhile is not replaced.
+        try:
+            size: int | None = path.stat().st_size
+        except FileNotFoundError:
+            size = None
+        if size != _SIZE:
+            _make(path, replacing=size is not None)
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             return cls(mmap.mmap(descriptor, _SIZE), clock)
