@@ -16,6 +16,7 @@ PROGRAMS = {  # package -> a program (or path) that is there when it is installe
     "rbldnsd": "rbldnsd",
     "redis-server": "redis-server",
     "rspamd": "rspamd",
+    "spamassassin": "spamd",
     "swaks": "swaks",
 }
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from training.bench_accuracy_rivals import MissingRivalError, RivalFailedError
-from training.bench_accuracy_servers import free_ports, running
+from training.bench_accuracy_servers import free_ports, running, wait_for
 from training.evaluate import FilterUnderTest
 
 ADD_HEADER_SCORE = 6.0
@@ -28,7 +28,6 @@ _ASKING_THE_NETWORK = (
     *("rbl", "replies", "reputation", "rspamd_update", "spf", "surbl", "url_redirector"),
     *("greylist", "history_redis", "neural", "ratelimit"),  # these keep state of their own
 )
-_START_TIMEOUT_S = 60.0
 _TIMEOUT_S = 30.0
 
 
@@ -72,8 +71,8 @@ def open_rspamd() -> Iterator[FilterUnderTest]:
             running([*redis, "--unixsocket", f"{folder}/redis.sock"]),
             running(rspamd),
         ):
-            _wait_for(scan_port)
-            _wait_for(control_port)
+            for port in (scan_port, control_port):
+                wait_for(partial(_answers, port), "rspamd")
             tested = Rspamd(scan_port, control_port)
             yield FilterUnderTest(
                 name="rspamd",
@@ -102,20 +101,15 @@ def _configure(folder: Path, scan_port: int, control_port: int) -> None:
         (local / name).write_text(text + "\n", encoding="ascii")
 
 
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while time.monotonic() < deadline:
-        try:
-            connection = HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
-            connection.request("GET", "/ping")
-            if connection.getresponse().status == 200:
-                return
-        except (OSError, HTTPException):
-            pass
-        finally:
-            connection.close()
-        time.sleep(0.1)
-    raise RivalFailedError("rspamd: it did not start")
+def _answers(port: int) -> bool:
+    connection = HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
+    try:
+        connection.request("GET", "/ping")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def _post(connection: HTTPConnection, path: str, raw: bytes) -> tuple[int, dict[str, object]]:

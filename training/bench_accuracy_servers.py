@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
+
+from training.bench_accuracy_rivals import RivalFailedError
+
+_START_TIMEOUT_S: Final = 60.0
 
 
 @contextmanager
-def running(command: list[str], environment: Mapping[str, str] | None = None) -> Iterator[None]:
+def running(command: list[str]) -> Iterator[None]:
     """Run a server as long as the context lasts; what it prints is dropped."""
     with subprocess.Popen(  # noqa: S603  # Debian's programs, arguments of ours
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
             yield
@@ -31,3 +37,13 @@ def free_ports(count: int) -> list[int]:
     for one in sockets:
         one.close()
     return ports
+
+
+def wait_for(answers: Callable[[], bool], name: str) -> None:
+    """Ask until a server answers. Raises RivalFailedError when it does not within a minute."""
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if answers():
+            return
+        time.sleep(0.1)
+    raise RivalFailedError(f"{name}: it did not start")

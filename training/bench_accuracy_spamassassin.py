@@ -12,7 +12,6 @@ import pwd
 import re
 import shutil
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from training.bench_accuracy_rivals import MissingRivalError, RivalFailedError
-from training.bench_accuracy_servers import free_ports, running
+from training.bench_accuracy_servers import free_ports, running, wait_for
 from training.evaluate import FilterUnderTest
 
 REQUIRED_SCORE: Final = 5.0
@@ -29,7 +28,6 @@ REQUIRED_SCORE: Final = 5.0
 _SITE: Final = Path("/etc/spamassassin")
 _INSTALL: Final = "apt-get install spamassassin spamc"
 _SCORE: Final = re.compile(rb"^Spam: \w+ ; (-?[\d.]+) / ", re.MULTILINE)
-_START_TIMEOUT_S: Final = 60.0
 _TIMEOUT_S: Final = 120.0
 _MAX_ANSWER_BYTES: Final = 64 * 1024
 
@@ -89,7 +87,7 @@ def open_spamassassin() -> Iterator[FilterUnderTest]:
         options += [f"--siteconfigpath={folder / 'site'}", f"--helper-home-dir={folder}", *as_user]
         tested = SpamAssassin(port)
         with running([program, *options]):
-            _wait_for(tested)
+            wait_for(tested.ping, "spamassassin")
             yield FilterUnderTest(
                 name="spamassassin",
                 scorer=tested,
@@ -114,12 +112,3 @@ def _configure(folder: Path) -> list[str]:
     for path in (folder, *folder.rglob("*")):
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
     return ["-u", "nobody"]
-
-
-def _wait_for(tested: SpamAssassin) -> None:
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while time.monotonic() < deadline:
-        if tested.ping():
-            return
-        time.sleep(0.2)
-    raise RivalFailedError("spamassassin: it did not start")

@@ -1,21 +1,17 @@
 """SpamAssassin as a rival: its client against a scripted server, and the real one if installed."""
 
-import os
-import random
-import shutil
 import socketserver
 import threading
 
 import pytest
 
+from tests.fakes.letters import taught_apart
 from training.bench_accuracy_rivals import MissingRivalError, RivalFailedError
 from training.bench_accuracy_spamassassin import (
     REQUIRED_SCORE,
     SpamAssassin,
     open_spamassassin,
 )
-
-WORDS = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in "lmnrst"]
 
 
 @pytest.fixture
@@ -75,29 +71,12 @@ def test_without_spamassassin_the_apt_line_is_named(monkeypatch):
         open_spamassassin().__enter__()
 
 
-def letter(seed: int, words: list[str]) -> bytes:
-    body = " ".join(random.Random(seed).choices(words, k=60))
-    return (
-        f"From: p{seed}@example.org\nTo: me@example.net\nSubject: hello\n"
-        f"Message-ID: <{seed}@example.org>\nDate: Thu, 22 Aug 2002 12:00:00 +0000\n\n{body}\n"
-    ).encode()
-
-
 @pytest.mark.long
-@pytest.mark.skipif(
-    shutil.which("spamd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None,
-    reason="needs Debian packages: apt-get install spamassassin spamc",
-)
+@pytest.mark.needs("spamassassin")
 @pytest.mark.timeout(300)
 def test_the_real_one_starts_learns_and_ends():
-    ham, spam = WORDS[:180], WORDS[180:]
     with open_spamassassin() as tested:
         assert tested.threshold == REQUIRED_SCORE
-        before = tested.scorer.classify(letter(1, spam)) - tested.scorer.classify(letter(2, ham))
-        for seed in range(210):  # its Bayes waits for 200 of each
-            tested.learn(letter(1000 + seed, ham), False)
-            tested.learn(letter(2000 + seed, spam), True)
-        after = tested.scorer.classify(letter(3, spam)) - tested.scorer.classify(letter(4, ham))
-    assert after > before + 3.0
+        assert taught_apart(tested) > 3.0
     with pytest.raises(RivalFailedError):
         tested.scorer.classify(b"Subject: gone\n\n")

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -39,7 +39,13 @@ async def _connected(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> str:
     loop = asyncio.get_running_loop()
     connect = loop.create_connection
 
-    async def to_its_port(protocol, host, port, *, local_addr):  # type: ignore[no-untyped-def]
+    async def to_its_port(
+        protocol: Callable[[], asyncio.Protocol],
+        host: str,
+        port: int,
+        *,
+        local_addr: tuple[str, int] | None,
+    ) -> tuple[asyncio.Transport, asyncio.Protocol]:
         name, _, number = host.partition(":")
         return await connect(protocol, name, int(number), local_addr=local_addr)
 

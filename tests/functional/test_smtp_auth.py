@@ -5,7 +5,7 @@ import base64
 import os
 import ssl
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -281,9 +281,9 @@ def stuck(submission: Submission) -> tuple[Submission, StuckHasher]:
     return Submission(submission.directory, submission.routing, hasher), hasher
 
 
-async def until(condition: object) -> None:
+async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(20):
-        while not condition():  # type: ignore[operator]
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -18,11 +18,12 @@ from gateway.core.mail import DsnRequest
 from gateway.core.record import CopyState, Event, MessageFacts, What
 from gateway.core.routing import NextHop, NextHopKind
 from gateway.delivery.queue import LEASE_MS
+from gateway.delivery.reported_copy import ReportAction, ReportedCopy
 from tests.fakes.gateway import Gateway, wait_until
 from tests.fakes.queue_store import queued
 from tests.fakes.sink import Fault, Script, SinkMessage, sink
 from tests.functional.test_delivery_reports import MemoryRecords, bench_with, is_report
-from tests.functional.test_queue import SETTINGS, Bench
+from tests.functional.test_queue import SETTINGS, Bench, MemoryJournal
 from tests.functional.test_relay import CONTENT, copy_for, facts_for, served
 
 _LATER = {"mail": "451 4.3.0 later"}
@@ -123,21 +124,28 @@ async def test_who_is_not_told_of_delay(who: str) -> None:
     assert not [event for event in bench.journal.events if event.what == What.REPORT]
 
 
-def die_once(bench: Bench, at: Callable[[Sequence[Event]], bool], *, before: bool) -> None:
-    """Let the keeper be killed the first time it writes such lines, before or after them."""
-    append = bench.journal.append_durable
-    dead = False
+class DeadlyJournal(MemoryJournal):
+    """Lets the keeper be killed the first time it writes such lines, before or after them."""
 
-    async def deadly(events: Sequence[Event]) -> None:
-        nonlocal dead
-        dies = at(events) and not dead
-        dead = dead or dies
-        if not (dies and before):
-            await append(events)
+    def __init__(self, at: Callable[[Sequence[Event]], bool], *, before: bool) -> None:
+        super().__init__()
+        self.at = at
+        self.before = before
+        self.killed = False
+
+    async def append_durable(self, events: Sequence[Event]) -> None:
+        dies = self.at(events) and not self.killed
+        self.killed = self.killed or dies
+        if not (dies and self.before):
+            await super().append_durable(events)
         if dies:
             raise asyncio.CancelledError
 
-    bench.journal.append_durable = deadly  # type: ignore[method-assign]
+
+def write_to(bench: Bench, journal: MemoryJournal) -> None:
+    """Every keeper from now on writes to this journal, and the index is made of it."""
+    bench.journal = journal
+    bench.store.journal = journal.events
 
 
 def notes(events: Sequence[Event]) -> bool:
@@ -169,9 +177,11 @@ async def test_a_keeper_that_is_killed_tells_of_a_delay_once(
     async with sink(Script(answers=_LATER)) as target:
         bench, records = bench_with(served(one=target.hop))
         put(bench, "a@one.example", "b@one.example")
-        die_once(bench, at, before=before)
+        journal = DeadlyJournal(at, before=before)
+        write_to(bench, journal)
         await live_on(bench, records, 12)
         await bench.pool.close()
+    assert journal.killed
     (content,) = records.kept.values()
     assert content.count(b"Action: delayed") == 2
 
@@ -225,7 +235,7 @@ async def test_success_is_told_once_of_each_copy_though_it_went_out_twice() -> N
     async with sink(Script(offers=())) as target:
         bench, records = bench_with(served(one=target.hop))
         put(bench, "a@one.example", "b@one.example", notify="SUCCESS")
-        die_once(bench, names_a_message, before=True)
+        write_to(bench, DeadlyJournal(names_a_message, before=True))
         await live_on(bench, records, 1)
         await bench.pool.close()
     assert len(target.messages) == 2  # the keeper died before the result was durable
@@ -252,8 +262,6 @@ async def test_a_report_that_cannot_be_written_delivers_nothing_again(
 
 
 def test_silence_has_a_status_too() -> None:
-    from gateway.delivery.reported_copy import ReportAction, ReportedCopy  # noqa: PLC0415
-
     for phase, status in ((Phase.BEFORE_DOT, "4.4.1"), (Phase.AFTER_DOT, "4.4.2")):
         reply = CopyReply(recipient="a@one.example", phase=phase, text="timeout")
         one = ReportedCopy(recipient="a@one.example", reply=reply, action=ReportAction.DELAYED)
