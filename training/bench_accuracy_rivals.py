@@ -78,5 +78,4 @@ def open_bogofilter() -> Iterator[FilterUnderTest]:
             scorer=tested,
             learn=tested.train,
             threshold=tested.spam_cutoff,
-            knows_nothing=True,
         )

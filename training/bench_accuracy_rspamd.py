@@ -79,7 +79,6 @@ def open_rspamd() -> Iterator[FilterUnderTest]:
                 scorer=tested,
                 learn=tested.train,
                 threshold=ADD_HEADER_SCORE,
-                knows_nothing=True,
             )
 
 

@@ -93,7 +93,6 @@ def open_spamassassin() -> Iterator[FilterUnderTest]:
                 scorer=tested,
                 learn=tested.train,
                 threshold=REQUIRED_SCORE,
-                knows_nothing=True,
             )
 
 

@@ -114,7 +114,7 @@ def _evaluated(
     protocol: EvaluationProtocol,
     request: EvaluateRequest,
 ) -> Evaluation:
-    two_passes = protocol.kind is ProtocolKind.BATCH and tested.knows_nothing
+    two_passes = protocol.kind is ProtocolKind.BATCH and tested.as_trained is not None
     wanted = sys.stderr.isatty() if request.progress is None else request.progress
     total = corpus.lines() * (2 if two_passes else 1) if wanted else None
     with progress_display(total, wanted=wanted, _=translator(request.language)) as step:

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from gateway.locale import N_, Translator
+from models.bundle import Bundle
+from models.calibration import SITE_CAP, Calibration
 from models.mailboxes.message import OnProblem
+from models.manifest import Manifest
 from training.corpus import CorpusMessage, CorpusProblem, read_index, read_index_entries
-from training.dedup import Fingerprint, campaigns, fingerprint
+from training.dedup import campaigns
+from training.lessons import gather
 from training.measures import Measures, measure, measure_one_kind
 from training.measures_bootstrap import Interval, intervals, intervals_of_one_kind
 from training.protocols import (
@@ -26,7 +28,8 @@ from training.protocols import (
     WordWeights,
     run_stream,
 )
-from training.split import arrival_time_of, once_a_day, split_by_time
+from training.split import order_by_time, split_by_time
+from training.trainer import Trainer
 
 Learn = Callable[[bytes, bool], None]
 Step = Callable[[], None]
@@ -36,8 +39,8 @@ Step = Callable[[], None]
 class FilterUnderTest:
     """A filter as the evaluation drives it.
 
-    ``learn`` is None for one that cannot learn, ``knows_nothing`` marks one that starts empty,
-    ``threshold`` is the score from which it says spam.
+    ``learn`` is None for one that cannot learn, ``threshold`` is the score from which it says spam.
+    ``as_trained`` gives one that starts empty with a model in it; None where it has one.
     """
 
     name: str
@@ -45,7 +48,7 @@ class FilterUnderTest:
     learn: Learn | None = None
     explain: Callable[[bytes], WordWeights] | None = None
     threshold: float = MORE_LIKELY_SPAM
-    knows_nothing: bool = False
+    as_trained: Callable[[Bundle], FilterUnderTest] | None = None
 
 
 _KINDS = {"classifier": N_("classifier"), "pipeline": N_("the gateway's whole scoring")}
@@ -139,21 +142,23 @@ def evaluate(
     """Run the protocol over the corpus and measure.
 
     A filter that knows nothing has nothing to show in a batch: it is then trained on the earlier
-    half by time of arrival, campaigns kept whole, and tested on the later half.
+    half by time of arrival as a site's model is, and tested on the later half's other campaigns.
 
     Mail of one kind gives its one error rate. Raises NothingToMeasure without any mail.
     """
-    note = ""
+    note, scorer, explain = "", tested.scorer, tested.explain
     stream: LabelledStream = corpus.stream()
-    if protocol.kind is ProtocolKind.BATCH and tested.knows_nothing and tested.learn is not None:
-        note, stream = _trained_on_earlier_half(corpus, tested.learn, on_step, say)
+    if protocol.kind is ProtocolKind.BATCH and tested.as_trained is not None:
+        bundle, note, stream = _trained_on_earlier_half(corpus, on_step, say)
+        trained = tested.as_trained(bundle)
+        scorer, explain = trained.scorer, trained.explain
     run = run_stream(
         stream,
-        tested.scorer,
+        scorer,
         learn=tested.learn,
         feedback=protocol.feedback,
         threshold=tested.threshold,
-        explain=tested.explain,
+        explain=explain,
         on_step=on_step,
     )
     measures, found = _measured(run, resamples)
@@ -178,27 +183,37 @@ def _measured(run: Run, resamples: int) -> tuple[Measures, dict[str, Interval]]:
 
 
 def _trained_on_earlier_half(
-    corpus: Corpus, learn: Learn, on_step: Step, _: Translator
-) -> tuple[str, LabelledStream]:
-    times: list[float | None] = []
-    prints: list[Fingerprint] = []
-    labels: list[bool] = []
-    for message, is_spam in corpus.stream():
-        times.append(arrival_time_of(message.raw))
-        prints.append(fingerprint(message.raw))
-        labels.append(is_spam)
-        on_step()
-    groups = campaigns(prints)
-    split = split_by_time(times, groups)
-    lessons = once_a_day(split.train, times, groups, np.array(labels, dtype=np.bool_))
-    for message, is_spam in _at(corpus, frozenset(lessons.tolist())):
-        learn(message.raw, is_spam)
-        on_step()
+    corpus: Corpus, on_step: Step, _: Translator
+) -> tuple[Bundle, str, LabelledStream]:
+    lessons = gather(corpus.stream(), on_step=on_step)
+    order, _filled = order_by_time(lessons.times)
+    lessons = lessons.chosen(order)
+    groups = campaigns(lessons.prints)
+    split = split_by_time(lessons.times, groups)
+    trainer = Trainer(lessons, groups, None, on_step)
+    fit = trainer.fitted(split.train)
+    try:
+        calibration = trainer.calibration(fit)
+    except ValueError:  # mail of one kind says nothing about the other
+        calibration = Calibration()
+    counts = fit.learner.counts
     note = _(
         "trained on {lessons} of the earlier {earlier} messages (each campaign once a day), "
         "tested on {later} later ones of other campaigns"
-    ).format(lessons=len(lessons), earlier=len(split.train), later=len(split.test))
-    return note, _at(corpus, frozenset(split.test.tolist()))
+    ).format(
+        lessons=counts.ham_messages + counts.spam_messages,
+        earlier=len(split.train),
+        later=len(split.test),
+    )
+    manifest = Manifest(
+        origin="site",
+        ham_messages=0,
+        spam_messages=0,
+        points_cap=SITE_CAP,
+        calibration=calibration,
+    )
+    tested = frozenset(order[split.test].tolist())
+    return fit.learner.publishable(manifest), note, _at(corpus, tested)
 
 
 def _at(corpus: Corpus, positions: frozenset[int]) -> Iterator[tuple[CorpusMessage, bool]]:

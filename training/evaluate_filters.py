@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -56,10 +57,7 @@ def open_filter(
     bundle = _bundle(model, _)
     if bundle is None or learning:
         return _learner(bundle)
-    published = _Published(bundle)
-    return FilterUnderTest(
-        name=f"classifier, model {bundle.model_id}", scorer=published, explain=published.explain
-    )
+    return _published(bundle)
 
 
 def _bundle(model: str | None, _: Translator) -> Bundle | None:
@@ -73,6 +71,13 @@ def _bundle(model: str | None, _: Translator) -> Bundle | None:
         ) from error
 
 
+def _published(bundle: Bundle) -> FilterUnderTest:
+    served = _Published(bundle)
+    return FilterUnderTest(
+        name=f"classifier, model {bundle.model_id}", scorer=served, explain=served.explain
+    )
+
+
 def _learner(bundle: Bundle | None) -> FilterUnderTest:
     tested = OnlineFilter(bundle)
     start = "from nothing" if bundle is None else f"model {bundle.model_id}"
@@ -81,7 +86,7 @@ def _learner(bundle: Bundle | None) -> FilterUnderTest:
         scorer=tested,
         learn=tested.train,
         explain=lambda raw: tested.explain(raw, _WORDS),
-        knows_nothing=bundle is None,
+        as_trained=_published if bundle is None else None,
     )
 
 
@@ -98,9 +103,7 @@ def _pipeline_filter(
         return FilterUnderTest(name="pipeline", scorer=served, threshold=SPAM_POINTS)
     bundle = _bundle(model, _)
     if bundle is not None and not learning:
-        name = f"pipeline, model {bundle.model_id}"
-        published = PipelineFilter(factory, bundle)
-        return FilterUnderTest(name=name, scorer=published, threshold=SPAM_POINTS)
+        return _published_pipeline(factory, bundle)
     content, learner = learning_model(bundle)
     start = "from nothing" if bundle is None else f"model {bundle.model_id}"
     return FilterUnderTest(
@@ -109,5 +112,15 @@ def _pipeline_filter(
         learn=learner.train,
         explain=lambda raw: learner.explain(raw, _WORDS),
         threshold=SPAM_POINTS,
-        knows_nothing=bundle is None,
+        as_trained=partial(_published_pipeline, factory) if bundle is None else None,
+    )
+
+
+def _published_pipeline(factory: PipelineFactory, bundle: Bundle) -> FilterUnderTest:
+    served = _Published(bundle)
+    return FilterUnderTest(
+        name=f"pipeline, model {bundle.model_id}",
+        scorer=PipelineFilter(factory, bundle),
+        explain=served.explain,
+        threshold=SPAM_POINTS,
     )

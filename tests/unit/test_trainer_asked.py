@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.candidate import asked
+from training.trainer import asked
 
 
 def test_only_the_first_of_a_campaign_is_new() -> None:
