@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ from models.features_stored import Indices
 Weights = npt.NDArray[np.int32] | npt.NDArray[np.int16]
 Energy = npt.NDArray[np.float32]
 LogOdds = npt.NDArray[np.float64]
+Likely = TypeVar("Likely", float, npt.NDArray[np.float64])
 
 PUBLISHED_UNIT: Final = 1.0 / (1 << 12)
 """What one step of a published 16-bit weight is worth."""
@@ -50,7 +51,8 @@ class ScoreParameters:
     that speaks clearly by chance does not decide. ``min_class_messages`` is how many messages of
     each class it needs before it says anything. ``rate`` and ``first_energy`` rule the second
     stage's steps, ``typical_features`` is the number of features at which an expert's sum counts
-    as it is.
+    as it is. ``label_slips`` is the share of labels that may be slips of the hand: the second
+    stage learns from a label as much as it is likely to be right.
     """
 
     smoothing: float = 0.02
@@ -62,6 +64,7 @@ class ScoreParameters:
     rate: float = 0.008
     first_energy: float = 0.001
     typical_features: int = 2500
+    label_slips: float = 0.01
 
     def reach(self, features: int) -> float:
         """Return by what an expert's sum is multiplied: long messages count for less a feature."""
@@ -208,8 +211,12 @@ class SecondStage:
         ``parts`` is what the classifier with these weights says of it now.
         """
         words = features.word_count
-        first = self._error(parts.naive + parts.words, words, is_spam=is_spam)
-        other = self._error(parts.naive + parts.grams, len(features) - words, is_spam=is_spam)
+        towards_label = parts.log_odds if is_spam else -parts.log_odds
+        belief = label_belief(sigmoid(towards_label), self._parameters.label_slips)
+        first = self._error(parts.naive + parts.words, words, belief, is_spam=is_spam)
+        other = self._error(
+            parts.naive + parts.grams, len(features) - words, belief, is_spam=is_spam
+        )
         if first == other == 0.0:
             return
         energy = self.energy.take(features.indices, mode="clip")
@@ -223,8 +230,8 @@ class SecondStage:
         steps /= root
         self.weights[features.indices] = parts.weight_of_each + np.rint(steps).astype(np.int32)
 
-    def _error(self, log_odds: float, features: int, *, is_spam: bool) -> float:
-        error = (float(is_spam) - sigmoid(log_odds)) * self._parameters.reach(features)
+    def _error(self, log_odds: float, features: int, belief: float, *, is_spam: bool) -> float:
+        error = (float(is_spam) - sigmoid(log_odds)) * self._parameters.reach(features) * belief
         # In steps of 2**-16, so that the last bit of exp() cannot make two machines differ.
         return round(error * _ERROR_STEPS) / _ERROR_STEPS
 
@@ -248,6 +255,16 @@ def beyond_chance(known_share: float, filled_share: float) -> float:
     if filled_share >= 1.0:
         return 0.0
     return max(0.0, (known_share - filled_share) / (1.0 - filled_share))
+
+
+def label_belief(likely: Likely, slips: float) -> Likely:
+    """Return how far a label is to be believed, 0 to 1: the chance that it is no slip of the hand.
+
+    ``likely`` is what the model gives the label's class, ``slips`` the share of slips among all
+    labels. Bayes' rule, as in logistic regression with noisy labels (Bootkrajang and Kabán 2012).
+    """
+    right = (1.0 - slips) * likely
+    return right / (right + slips * (1.0 - likely))
 
 
 def sigmoid(log_odds: float) -> float:

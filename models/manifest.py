@@ -16,7 +16,9 @@ from models.features import FEATURE_SPEC
 FORMAT: Final = 1
 MAX_MANIFEST_BYTES: Final = 256 * 1024
 _CAPS: Final = {"baseline": BASELINE_CAP, "site": SITE_CAP}
-_ADDED_PARAMETERS: Final[Mapping[str, float]] = MappingProxyType({"naive_prior": 0.0})
+_ADDED_PARAMETERS: Final[Mapping[str, float]] = MappingProxyType(
+    {"naive_prior": 0.0, "label_slips": 0.0}
+)
 """Parameters that came after the first models, and what they are where a manifest has none.
 
 Left out when they are that, so that the digest of an older model stays what it was.

@@ -8,6 +8,7 @@ import numpy as np
 
 from gateway.locale import N_
 from models.calibration import Calibration
+from models.classifier import label_belief
 from training.measures import BoolArray, FloatArray
 
 _STEPS: Final = 50
@@ -57,8 +58,7 @@ def _forgiving(columns: FloatArray, is_spam: BoolArray) -> FloatArray:
     for _ in range(_STEPS):
         towards_label = np.where(is_spam, 1.0, -1.0) * (columns @ solution)
         likely = 1.0 / (1.0 + np.exp(-np.clip(towards_label, -30.0, 30.0)))
-        right = (1.0 - _SLIPS) * likely
-        believed = right / (right + _SLIPS * (1.0 - likely))
+        believed = label_belief(likely, _SLIPS)
         before, solution = solution, _solved(columns, is_spam, believed)
         if float(np.abs(solution - before).max()) < 1e-6:
             break

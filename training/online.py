@@ -181,9 +181,11 @@ def _learning(bundle: Bundle) -> ScoreParameters:
     """Return the parameters of a learner that starts from a model.
 
     The baseline's prior is caution about mail it does not know; a site's own labels need none
-    (measured: with it, a learner misses more spam after the feedback ends).
+    (measured: with it, a learner misses more spam after the feedback ends). How many of those
+    labels may be slips is not a matter of the model that it starts from.
     """
-    parameters = bundle.manifest.parameters
+    usual = ScoreParameters()
+    parameters = replace(bundle.manifest.parameters, label_slips=usual.label_slips)
     if bundle.origin == "baseline":
-        return replace(parameters, naive_prior=ScoreParameters().naive_prior)
+        return replace(parameters, naive_prior=usual.naive_prior)
     return parameters

@@ -358,10 +358,15 @@ def test_a_signature_is_checked_when_a_key_is_given(bundle: Bundle, tmp_path: Pa
 
 
 def test_a_model_from_before_a_parameter_was_added_is_still_whole() -> None:
-    older = Manifest(origin="site", ham_messages=1, spam_messages=1, digest="0" * 64)
+    before = ScoreParameters(naive_prior=0.0, label_slips=0.0)
+    older = Manifest(
+        origin="site", ham_messages=1, spam_messages=1, digest="0" * 64, parameters=before
+    )
     text = older.to_json()
     assert b"naive_prior" not in text
-    assert Manifest.from_json(text).parameters.naive_prior == 0.0
-    newer = replace(older, parameters=ScoreParameters(naive_prior=8.0))
-    assert Manifest.from_json(newer.to_json()).parameters.naive_prior == 8.0
-    assert newer.canonical() != older.canonical()
+    assert b"label_slips" not in text
+    assert Manifest.from_json(text).parameters == before
+    for parameters in (replace(before, naive_prior=8.0), replace(before, label_slips=0.01)):
+        newer = replace(older, parameters=parameters)
+        assert Manifest.from_json(newer.to_json()).parameters == parameters
+        assert newer.canonical() != older.canonical()

@@ -17,6 +17,7 @@ from models.classifier import (
     Parts,
     ScoreParameters,
     SecondStage,
+    label_belief,
     sigmoid,
 )
 from models.counts import Counts
@@ -218,6 +219,39 @@ def test_the_second_stage_learns_and_is_exactly_repeatable() -> None:
     first, second = learned(), learned()
     assert np.array_equal(first.weights, second.weights)
     assert np.array_equal(first.energy, second.energy)
+
+
+@pytest.mark.parametrize(
+    ("likely", "believed"), [(1.0, 1.0), (0.5, 0.99), (0.01, 0.5), (1e-4, 0.0098), (0.0, 0.0)]
+)
+def test_a_label_is_believed_as_far_as_it_is_no_slip(likely: float, believed: float) -> None:
+    assert label_belief(likely, 0.01) == pytest.approx(believed, rel=0.01)
+    several = label_belief(np.array([likely, 1.0]), 0.01)
+    assert several.tolist() == [label_belief(likely, 0.01), 1.0]
+
+
+@pytest.mark.parametrize("log_odds", [-1e6, -30.0, 0.0, 1e6])
+def test_where_no_label_is_a_slip_each_is_believed(log_odds: float) -> None:
+    assert label_belief(sigmoid(log_odds), 0.0) == 1.0
+
+
+def test_a_label_against_all_evidence_moves_little_and_repeated_wins() -> None:
+    parameters = ScoreParameters()
+    stage, counts = SecondStage(parameters), Counts()
+    classifier = Classifier(NaiveBayes(counts, parameters), stage.weights, LEARNING_UNIT)
+    item = features(*range(40), *range(LEXICAL, LEXICAL + 40))
+    stage.weights[item.indices] = round(-0.1 / LEARNING_UNIT)
+    assert classifier.parts(item).log_odds == pytest.approx(-8.0, abs=0.01)
+
+    def told(is_spam: bool) -> float:
+        before = classifier.parts(item)
+        stage.learn(item, before, is_spam=is_spam)
+        return classifier.parts(item).log_odds - before.log_odds
+
+    single = told(is_spam=True)
+    assert 0.0 < single < 1.0
+    repeated = [told(is_spam=True) for _ in range(200)]
+    assert sum(repeated) > 8.0
 
 
 def test_a_weight_of_the_wrong_shape_is_refused() -> None:
