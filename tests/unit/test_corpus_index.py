@@ -91,3 +91,19 @@ def test_a_corpus_folder_stands_for_its_index(corpus):
     (corpus / "index").write_bytes(b"")
     assert find_index(corpus) == corpus / "index"
     assert find_index(corpus / "index") == corpus / "index"
+
+
+def test_a_byte_order_mark_costs_no_message(corpus):
+    index = corpus / "index"
+    index.write_bytes(b"\xef\xbb\xbfspam data/inmail.1\r\nham data/inmail.2\r\n")
+    problems = []
+    assert read(index, problems) == [("inmail.1", True), ("inmail.2", False)]
+    assert problems == []
+
+
+def test_lines_that_end_in_bare_cr_are_told_and_not_taken_for_one(corpus):
+    index = corpus / "index"
+    index.write_bytes(b"spam data/inmail.1\rham data/inmail.2\rham data/inmail.1\r")
+    problems = []
+    assert read(index, problems) == []
+    assert [problem.code for problem in problems] == [ProblemCode.BAD_LINE]

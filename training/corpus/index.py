@@ -22,6 +22,7 @@ from models.mailboxes.message import (
 )
 from models.mailboxes.reading import read_messages
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LABELS = {b"ham": False, b"spam": True}
 
 
@@ -61,6 +62,8 @@ def read_index_entries(
             too_long = not line.endswith(b"\n") and len(line) == limits.max_index_line_bytes
             if too_long:
                 _skip_line(lines)
+            if number == 1:
+                line = line.removeprefix(_BYTE_ORDER_MARK)  # some editors write it
             line = line.strip()
             if not line or line.startswith(b"#"):
                 continue
@@ -83,7 +86,8 @@ def read_index(
 
 def _parse(line: bytes, folder: Path, number: int) -> IndexEntry | None:
     parts = line.split(None, 1)
-    if len(parts) != 2 or b"\0" in line:
+    # A bare CR: the lines of an old Mac, of which only the first would be seen.
+    if len(parts) != 2 or b"\0" in line or b"\r" in line:
         return None
     label, name = parts
     is_spam = _LABELS.get(label.lower())
