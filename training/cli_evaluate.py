@@ -148,6 +148,8 @@ def progress_display(
             nonlocal done
             done += 1
             if done % _STEPS_PER_UPDATE == 0:
+                if total is not None and done > total:
+                    display.tasks[0].total = None  # how many more, nobody knows
                 display.update(task, completed=done)
 
         yield step

@@ -3,7 +3,7 @@
 import pytest
 
 from training.corpus import ProblemCode, read_index, read_index_entries
-from training.corpus.index import find_index
+from training.corpus.index import expected_messages, find_index
 
 MAIL = b"Subject: x\n\nbody\n"
 
@@ -107,3 +107,14 @@ def test_lines_that_end_in_bare_cr_are_told_and_not_taken_for_one(corpus):
     problems = []
     assert read(index, problems) == []
     assert [problem.code for problem in problems] == [ProblemCode.BAD_LINE]
+
+
+def test_how_many_messages_an_index_names(corpus):
+    box = corpus / "box"
+    mail = b"From a@b Thu Aug 22 12:36:23 2002\n" + MAIL + b"x" * 100_000 + b"\n\n"
+    box.write_bytes(mail * 3)
+    index = corpus / "index"
+    index.write_bytes(b"spam data/inmail.1\nham data\nham box\nham gone\neggs data\n")
+    assert expected_messages(index) == 1 + 3 + 3
+    for limit in range(1, 9):
+        assert expected_messages(index, limit) == min(limit, 7)

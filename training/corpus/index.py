@@ -7,8 +7,10 @@ start at the folder of the index.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +24,7 @@ from models.mailboxes.message import (
 )
 from models.mailboxes.reading import read_messages
 
+_ONE_MESSAGE_BYTES = 256 * 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LABELS = {b"ham": False, b"spam": True}
 
@@ -82,6 +85,34 @@ def read_index(
     for entry in read_index_entries(index, on_problem=on_problem, limits=limits):
         for message in read_messages(entry.path, on_problem=on_problem, limits=limits):
             yield message, entry.is_spam
+
+
+def expected_messages(index: Path, limit: int | None = None) -> int:
+    """Return about how many messages an index names, at most ``limit``; for a progress display.
+
+    Folders and large files are looked into, for they may be mailboxes; small files count as one
+    message each, so that a corpus of single messages is not read twice.
+    """
+    found = 0
+    for entry in read_index_entries(index, on_problem=_ignore):
+        found += _messages_at(entry.path, None if limit is None else limit - found)
+        if limit is not None and found >= limit:
+            return limit
+    return found
+
+
+def _messages_at(path: Path, limit: int | None) -> int:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0
+    if stat.S_ISREG(status.st_mode) and status.st_size <= _ONE_MESSAGE_BYTES:
+        return 1
+    return sum(1 for _ in islice(read_messages(path, on_problem=_ignore), limit))
+
+
+def _ignore(_problem: CorpusProblem) -> None:
+    """Problems are told when the mail is read in earnest."""
 
 
 def _parse(line: bytes, folder: Path, number: int) -> IndexEntry | None:

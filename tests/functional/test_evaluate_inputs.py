@@ -1,0 +1,69 @@
+"""What people hand to ``schwamm evaluate`` besides a tidy index, and where they want the report."""
+
+import json
+import mailbox
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gateway.cli import schwamm
+
+SCHWAMM = Path(sys.executable).with_name("schwamm")
+ONLINE = ("--protocol", "online", "--model", "none")
+
+
+def letter(number: int, *, is_spam: bool) -> bytes:
+    words = "lottery prize claim now" if is_spam else "minutes of our meeting"
+    return f"From: a{number}@b.example\nSubject: {words}\n\n{words} number {number}\n".encode()
+
+
+@pytest.fixture
+def index(tmp_path):
+    """Twenty messages, every second one spam."""
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    lines = []
+    for number in range(20):
+        is_spam = number % 2 == 1
+        (corpus / f"{number}.eml").write_bytes(letter(number, is_spam=is_spam))
+        lines.append(f"{'spam' if is_spam else 'ham'} {number}.eml\n")
+    (corpus / "index").write_text("".join(lines))
+    return corpus / "index"
+
+
+def call(*arguments, language="en"):
+    return CliRunner().invoke(
+        schwamm, ["--language", language, "evaluate", *map(str, arguments)], obj={}
+    )
+
+
+def test_progress_knows_how_many_messages_mailboxes_and_folders_hold(tmp_path):
+    box = mailbox.mbox(tmp_path / "box")
+    padding = b"x " * 30_000
+    for number in range(7):
+        box.add(letter(number, is_spam=False) + padding)
+    box.close()
+    (tmp_path / "spam").mkdir()
+    for number in range(5):
+        (tmp_path / "spam" / f"{number}.eml").write_bytes(letter(number, is_spam=True))
+    index = tmp_path / "index"
+    index.write_text("ham box\nspam spam\nspam gone\n")
+    done = call("--index", index, *ONLINE, "--json", "--progress")
+    assert json.loads(done.stdout)["messages"] == 12
+    assert "12/12" in done.stderr
+    done = call("--index", index, *ONLINE, "--json", "--progress", "--limit", 9)
+    assert "9/9" in done.stderr
+
+
+def test_progress_never_promises_an_end_that_has_passed(tmp_path):
+    """Small mailboxes are not looked into beforehand: then the number is open, not wrong."""
+    box = mailbox.mbox(tmp_path / "box")
+    for number in range(30):
+        box.add(letter(number, is_spam=number % 2 == 1))
+    box.close()
+    (tmp_path / "index").write_text("ham box\n")
+    done = call("--index", tmp_path, *ONLINE, "--json", "--progress")
+    assert json.loads(done.stdout)["messages"] == 30
+    assert "30/?" in done.stderr
