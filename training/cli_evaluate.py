@@ -36,6 +36,7 @@ from training.evaluate import (
 from training.evaluate_filters import UnusableFilterError, open_filter
 from training.measures import MEASURE_NAMES, NothingToMeasure
 from training.protocols import EvaluationProtocol, ProtocolKind
+from training.report_file import check_report_path, write_report
 from training.report_texts import LANGUAGES
 
 _STEPS_PER_UPDATE = 25
@@ -66,6 +67,8 @@ def run_evaluate(request: EvaluateRequest) -> None:
         click.echo(explain_problem(problem, _), err=True)
 
     corpus = Corpus(index=_index(request.index, _), limit=request.limit, on_problem=complain)
+    if request.report is not None:
+        check_report_path(request.report, corpus.index, _)
     try:
         learning = protocol.kind is not ProtocolKind.BATCH
         tested = open_filter(request.scorer, request.model, request.pipeline, _, learning=learning)
@@ -80,7 +83,7 @@ def run_evaluate(request: EvaluateRequest) -> None:
     else:
         _print(evaluation, request.language)
     if request.report is not None:
-        _write_report(request.report, evaluation, request.language)
+        write_report(request.report, evaluation, request.language)
 
 
 def _protocol(text: str, _: Translator) -> EvaluationProtocol:
@@ -154,20 +157,6 @@ def progress_display(
 
         yield step
         display.update(task, completed=done)
-
-
-def _write_report(path: Path, evaluation: Evaluation, language: str) -> None:
-    _ = translator(language)
-    if not evaluation.measures.complete():
-        raise click.ClickException(_("a report needs mail of both kinds, ham and spam"))
-    # Matplotlib takes a second to import and writes a cache: only a report needs it.
-    from training.report import html_report  # noqa: PLC0415
-
-    try:
-        path.write_text(html_report(evaluation, language=language), encoding="utf-8")
-    except OSError as error:
-        text = _("the report cannot be written: {error}")
-        raise click.ClickException(text.format(error=error.strerror or error)) from error
 
 
 def _print(evaluation: Evaluation, language: str) -> None:

@@ -298,9 +298,6 @@ def test_the_report_is_written_in_the_language_asked_for(index, tmp_path):
     assert "Wie gut ist der Filter?" in page.read_text(encoding="utf-8")
     done = call(*arguments, "--report", page, obj={"language": "en"})
     assert "How good is the filter?" in page.read_text(encoding="utf-8")
-    done = call(*arguments, "--report", tmp_path / "gone" / "report.html")
-    assert done.exit_code == 1
-    assert "the report cannot be written" in done.stderr
 
 
 def test_progress_goes_to_standard_error(index):

@@ -39,6 +39,45 @@ def call(*arguments, language="en"):
     )
 
 
+def test_a_report_without_a_folder_is_refused_before_the_run(index, tmp_path):
+    done = call("--index", index, *ONLINE, "--json", "--report", tmp_path / "gone" / "r.html")
+    assert done.exit_code == 2
+    assert done.stdout == ""  # nothing was measured
+    assert f"{tmp_path / 'gone'}: there is no such folder; create it first" in done.stderr
+    arguments = ("--index", index, *ONLINE, "--report", tmp_path / "gone" / "r.html")
+    assert "diesen Ordner gibt es nicht" in call(*arguments, language="de").stderr
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_run(index, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    done = call("--index", index, *ONLINE, "--json", "--report", tmp_path / "loop")
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert f"the report {tmp_path / 'loop'} cannot be written" in done.stderr
+    assert "choose another place" in done.stderr
+
+
+def test_a_report_never_replaces_the_index(index):
+    before = index.read_bytes()
+    done = call("--index", index.parent, *ONLINE, "--report", index)
+    assert done.exit_code == 2
+    assert "is the index" in done.stderr
+    assert index.read_bytes() == before
+
+
+def test_asking_for_the_place_leaves_nothing_and_takes_nothing(index, tmp_path):
+    old, new, link = tmp_path / "old.html", tmp_path / "new.html", tmp_path / "link.html"
+    old.write_text("the last report")
+    link.symlink_to(tmp_path / "target.html")
+    index.write_text("ham gone.eml\n")
+    for place in (old, new, link):
+        assert call("--index", index, *ONLINE, "--report", place).exit_code == 1
+    assert old.read_text() == "the last report"
+    assert not new.exists()
+    assert link.is_symlink()
+    assert not link.exists()
+
+
 def test_progress_knows_how_many_messages_mailboxes_and_folders_hold(tmp_path):
     box = mailbox.mbox(tmp_path / "box")
     padding = b"x " * 30_000
