@@ -171,10 +171,11 @@ def _print(evaluation: Evaluation, language: str) -> None:
         if (interval := evaluation.intervals.get(name)) is None:
             table.add_row(texts[name], "", _("needs both kinds"))
             continue
-        between = _("{low} to {high}").format(
-            low=f"{interval.low:.3f}", high=f"{interval.high:.3f}"
+        value, low, high = (
+            f"{number:.3f}".replace(".", texts["decimal_sign"])
+            for number in (values[name], interval.low, interval.high)
         )
-        table.add_row(texts[name], f"{values[name]:.3f}", between)
+        table.add_row(texts[name], value, _("{low} to {high}").format(low=low, high=high))
     console = Console()
     console.print(table)
     ham = int((~run.is_spam).sum())
@@ -187,7 +188,7 @@ def _print(evaluation: Evaluation, language: str) -> None:
         spam=len(run.scores) - ham,
         learned=run.learned,
         skipped=evaluation.skipped,
-        seconds=f"{run.seconds:.1f}",
+        seconds=f"{run.seconds:.1f}".replace(".", texts["decimal_sign"]),
         rate=f"{len(run.scores) / max(run.seconds, 1e-9):.0f}",
     )
     console.print(summary, highlight=False, soft_wrap=True)

@@ -36,9 +36,6 @@ def check_report_path(path: Path, index: Path, _: Translator) -> None:
 
 def write_report(path: Path, evaluation: Evaluation, language: str) -> None:
     """Draw and write the page. Raises ClickException where the disk does not take it."""
-    _ = translator(language)
-    if not evaluation.measures.complete():
-        raise click.ClickException(_("a report needs mail of both kinds, ham and spam"))
     # It speaks of a folder for its cache that it could not make, which is nobody's concern here.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     # Matplotlib takes a second to import and writes a cache: only a report needs it.

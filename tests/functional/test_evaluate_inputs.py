@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli import schwamm
+from training.report_texts import ENGLISH, GERMAN
 
 SCHWAMM = Path(sys.executable).with_name("schwamm")
 ONLINE = ("--protocol", "online", "--model", "none")
@@ -76,6 +77,27 @@ def test_asking_for_the_place_leaves_nothing_and_takes_nothing(index, tmp_path):
     assert not new.exists()
     assert link.is_symlink()
     assert not link.exists()
+
+
+@pytest.mark.parametrize("kind", ["ham", "spam"])
+def test_mail_of_one_kind_has_a_report_of_what_it_can_tell(index, tmp_path, kind):
+    lines = [line for line in index.read_text().splitlines() if line.startswith(kind)]
+    index.write_text("\n".join(lines))
+    page = tmp_path / "report.html"
+    done = call("--index", index, *ONLINE, "--json", "--report", page)
+    assert done.exit_code == 0, done.stderr
+    text = page.read_text(encoding="utf-8")
+    assert text.count(ENGLISH["needs_both"]) == 4
+    assert text.count("<svg") == 3  # errors, calibration, scores
+    assert ENGLISH["roc_title"] not in text
+
+
+def test_a_german_table_has_german_numbers(index):
+    done = call("--index", index, *ONLINE, language="de")
+    assert done.exit_code == 0, done.stderr
+    assert GERMAN["ham_misclassified_percent"] in done.stdout
+    assert "0,000 bis" in done.stdout
+    assert "0.000" not in done.stdout
 
 
 def test_progress_knows_how_many_messages_mailboxes_and_folders_hold(tmp_path):
