@@ -2,6 +2,8 @@
 
 import json
 import mailbox
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -128,3 +130,14 @@ def test_progress_never_promises_an_end_that_has_passed(tmp_path):
     done = call("--index", tmp_path, *ONLINE, "--json", "--progress")
     assert json.loads(done.stdout)["messages"] == 30
     assert "30/?" in done.stderr
+
+
+def test_a_full_disk_behind_standard_output_is_one_sentence(index):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [SCHWAMM, "evaluate", "--index", index, *ONLINE, "--json"],
+            stdout=full, stderr=subprocess.PIPE, check=False, timeout=60,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.decode() == "schwamm: No space left on device\n"
