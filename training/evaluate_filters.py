@@ -95,12 +95,16 @@ def _pipeline_filter(
     factory = cast("PipelineFactory", pipeline)
     if not learning and model is None:
         served = PipelineFilter(factory, None)
-        return FilterUnderTest(name="pipeline", scorer=served, threshold=SPAM_POINTS)
+        return FilterUnderTest(
+            name="pipeline", scorer=served, explain=served.explain, threshold=SPAM_POINTS
+        )
     bundle = _bundle(model, _)
     if bundle is not None and not learning:
         name = f"pipeline, model {bundle.model_id}"
         published = PipelineFilter(factory, bundle)
-        return FilterUnderTest(name=name, scorer=published, threshold=SPAM_POINTS)
+        return FilterUnderTest(
+            name=name, scorer=published, explain=published.explain, threshold=SPAM_POINTS
+        )
     content, learner = learning_model(bundle)
     start = "from nothing" if bundle is None else f"model {bundle.model_id}"
     return FilterUnderTest(

@@ -11,6 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli import schwamm
+from models.message import scan
+from training.corpus import read_index
+from training.evaluate_pipeline import learning_model
+from training.online import OnlineFilter
 from training.report_texts import ENGLISH, GERMAN
 
 SCHWAMM = Path(sys.executable).with_name("schwamm")
@@ -130,6 +134,27 @@ def test_progress_never_promises_an_end_that_has_passed(tmp_path):
     done = call("--index", tmp_path, *ONLINE, "--json", "--progress")
     assert json.loads(done.stdout)["messages"] == 30
     assert "30/?" in done.stderr
+
+
+def test_the_gateways_own_model_tells_the_words_of_its_mistakes(mail_data, tmp_path):
+    page = tmp_path / "report.html"
+    done = call("--index", mail_data / "index", "--scorer", "pipeline", "--report", page, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["spam_misclassified_percent"] > 0.0
+    text = page.read_text(encoding="utf-8")
+    assert ENGLISH["no_words"] not in text
+    assert 'class="against"' in text
+
+
+def test_what_the_pipeline_scored_is_what_its_model_learns(mail_data):
+    """The gateway sees CRLF; a model taught the LF of stored mail would know other patterns."""
+    model, teacher = learning_model(None)
+    expected = OnlineFilter()
+    for message, is_spam in read_index(mail_data / "index", on_problem=pytest.fail):
+        received = message.raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        assert model.score(scan(received), received).log_odds == expected.score(received).log_odds
+        teacher.train(message.raw, is_spam)
+        expected.train(received, is_spam)
 
 
 def test_a_full_disk_behind_standard_output_is_one_sentence(index):
