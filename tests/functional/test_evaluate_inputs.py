@@ -98,6 +98,19 @@ def test_mail_of_one_kind_has_a_report_of_what_it_can_tell(index, tmp_path, kind
     assert ENGLISH["roc_title"] not in text
 
 
+def test_an_index_that_can_be_read_only_once_is_called_that(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    done = call("--index", tmp_path / "pipe", *ONLINE)
+    assert done.exit_code == 2
+    assert (
+        "this is no regular file; the index is read more than once, so save it first" in done.stderr
+    )
+    assert (
+        "das ist keine gewöhnliche Datei"
+        in call("--index", tmp_path / "pipe", language="de").stderr
+    )
+
+
 def test_a_german_table_has_german_numbers(index):
     done = call("--index", index, *ONLINE, language="de")
     assert done.exit_code == 0, done.stderr
