@@ -36,6 +36,7 @@ from training.evaluate import (
 from training.evaluate_filters import UnusableFilterError, open_filter
 from training.measures import MEASURE_NAMES, NothingToMeasure
 from training.protocols import EvaluationProtocol, ProtocolKind
+from training.report_file import check_report_path, write_report
 from training.report_texts import LANGUAGES
 
 _STEPS_PER_UPDATE = 25
@@ -66,6 +67,8 @@ def run_evaluate(request: EvaluateRequest) -> None:
         click.echo(explain_problem(problem, _), err=True)
 
     corpus = Corpus(index=_index(request.index, _), limit=request.limit, on_problem=complain)
+    if request.report is not None:
+        check_report_path(request.report, corpus.index, _)
     try:
         learning = protocol.kind is not ProtocolKind.BATCH
         tested = open_filter(request.scorer, request.model, request.pipeline, _, learning=learning)
@@ -80,7 +83,7 @@ def run_evaluate(request: EvaluateRequest) -> None:
     else:
         _print(evaluation, request.language)
     if request.report is not None:
-        _write_report(request.report, evaluation, request.language)
+        write_report(request.report, evaluation, request.language)
 
 
 def _protocol(text: str, _: Translator) -> EvaluationProtocol:
@@ -148,24 +151,12 @@ def progress_display(
             nonlocal done
             done += 1
             if done % _STEPS_PER_UPDATE == 0:
+                if total is not None and done > total:
+                    display.tasks[0].total = None  # how many more, nobody knows
                 display.update(task, completed=done)
 
         yield step
         display.update(task, completed=done)
-
-
-def _write_report(path: Path, evaluation: Evaluation, language: str) -> None:
-    _ = translator(language)
-    if not evaluation.measures.complete():
-        raise click.ClickException(_("a report needs mail of both kinds, ham and spam"))
-    # Matplotlib takes a second to import and writes a cache: only a report needs it.
-    from training.report import html_report  # noqa: PLC0415
-
-    try:
-        path.write_text(html_report(evaluation, language=language), encoding="utf-8")
-    except OSError as error:
-        text = _("the report cannot be written: {error}")
-        raise click.ClickException(text.format(error=error.strerror or error)) from error
 
 
 def _print(evaluation: Evaluation, language: str) -> None:
@@ -180,10 +171,11 @@ def _print(evaluation: Evaluation, language: str) -> None:
         if (interval := evaluation.intervals.get(name)) is None:
             table.add_row(texts[name], "", _("needs both kinds"))
             continue
-        between = _("{low} to {high}").format(
-            low=f"{interval.low:.3f}", high=f"{interval.high:.3f}"
+        value, low, high = (
+            f"{number:.3f}".replace(".", texts["decimal_sign"])
+            for number in (values[name], interval.low, interval.high)
         )
-        table.add_row(texts[name], f"{values[name]:.3f}", between)
+        table.add_row(texts[name], value, _("{low} to {high}").format(low=low, high=high))
     console = Console()
     console.print(table)
     ham = int((~run.is_spam).sum())
@@ -196,7 +188,7 @@ def _print(evaluation: Evaluation, language: str) -> None:
         spam=len(run.scores) - ham,
         learned=run.learned,
         skipped=evaluation.skipped,
-        seconds=f"{run.seconds:.1f}",
+        seconds=f"{run.seconds:.1f}".replace(".", texts["decimal_sign"]),
         rate=f"{len(run.scores) / max(run.seconds, 1e-9):.0f}",
     )
     console.print(summary, highlight=False, soft_wrap=True)

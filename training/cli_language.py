@@ -33,4 +33,9 @@ def no_index(given: Path, _: Translator) -> str:
     """Return why ``find_index`` found none."""
     if given.is_dir():
         return _("{path}: there is no file named 'index' in this folder").format(path=given)
+    if given.exists():
+        text = _(
+            "{path}: this is no regular file; the index is read more than once, so save it first"
+        )
+        return text.format(path=given)
     return _("{path}: there is no such file").format(path=given)

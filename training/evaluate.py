@@ -13,7 +13,8 @@ from models.bundle import Bundle
 from models.calibration import SITE_CAP, Calibration
 from models.mailboxes.message import OnProblem
 from models.manifest import Manifest
-from training.corpus import CorpusMessage, CorpusProblem, read_index, read_index_entries
+from training.corpus import CorpusMessage, CorpusProblem, read_index
+from training.corpus.index import expected_messages
 from training.dedup import campaigns
 from training.lessons import gather
 from training.measures import Measures, measure, measure_one_kind
@@ -125,9 +126,8 @@ class Corpus:
         yield from islice(read_index(self.index, on_problem=note), self.limit)
 
     def lines(self) -> int:
-        """Count the index's lines: how many messages to expect, for a progress display."""
-        entries = read_index_entries(self.index, on_problem=lambda _: None)
-        return sum(1 for _ in islice(entries, self.limit))
+        """Return how many messages to expect, for a progress display."""
+        return expected_messages(self.index, self.limit)
 
 
 def evaluate(

@@ -100,7 +100,9 @@ def _pipeline_filter(
     factory = cast("PipelineFactory", pipeline)
     if not learning and model is None:
         served = PipelineFilter(factory, None)
-        return FilterUnderTest(name="pipeline", scorer=served, threshold=SPAM_POINTS)
+        return FilterUnderTest(
+            name="pipeline", scorer=served, explain=served.explain, threshold=SPAM_POINTS
+        )
     bundle = _bundle(model, _)
     if bundle is not None and not learning:
         return _published_pipeline(factory, bundle)
@@ -117,10 +119,10 @@ def _pipeline_filter(
 
 
 def _published_pipeline(factory: PipelineFactory, bundle: Bundle) -> FilterUnderTest:
-    served = _Published(bundle)
+    served = PipelineFilter(factory, bundle)
     return FilterUnderTest(
         name=f"pipeline, model {bundle.model_id}",
-        scorer=PipelineFilter(factory, bundle),
+        scorer=served,
         explain=served.explain,
         threshold=SPAM_POINTS,
     )

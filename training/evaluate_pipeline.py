@@ -7,7 +7,7 @@ check asks (its ``current()`` is the model), or None for the model that serves.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from gateway.core.routing import Domain
@@ -111,8 +111,37 @@ class PipelineFilter:
             return found
         return found + _FINEST * content.log_odds / (1.0 + abs(content.log_odds))
 
+    def explain(self, raw: bytes) -> Sequence[tuple[str, float]]:
+        """Return the words that the gateway's verdict names, if its factory tells them."""
+        words: Callable[[bytes], Sequence[tuple[str, float]]] | None
+        words = getattr(self._score, "words", None)
+        return words(raw) if words else ()
 
-def learning_model(bundle: Bundle | None) -> tuple[Model, OnlineFilter]:
-    """Return a model that learns, from a bundle or from nothing, and the learner behind it."""
+
+class PipelineLearner:
+    """Teaches the model behind a pipeline what the pipeline let it score.
+
+    The gateway sees lines that end in CRLF, stored mail mostly has LF. They differ in a few byte
+    patterns; and features that were made to score a message need not be made again to learn it.
+    """
+
+    def __init__(self, learner: OnlineFilter) -> None:
+        self._learner = learner
+
+    def train(self, raw: bytes, is_spam: bool) -> None:
+        """Learn a message."""
+        self._learner.train(_as_received(raw), is_spam)
+
+    def explain(self, raw: bytes, n: int) -> Sequence[tuple[str, float]]:
+        """Return the strongest words for and against spam."""
+        return self._learner.explain(_as_received(raw), n)
+
+
+def learning_model(bundle: Bundle | None) -> tuple[Model, PipelineLearner]:
+    """Return a model that learns, from a bundle or from nothing, and who teaches it."""
     learner = OnlineFilter(bundle)
-    return _Learning(learner), learner
+    return _Learning(learner), PipelineLearner(learner)
+
+
+def _as_received(raw: bytes) -> bytes:
+    return raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")

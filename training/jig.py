@@ -18,12 +18,15 @@ from typing import BinaryIO
 
 import numpy as np
 
+from gateway.locale import Translator
+from gateway.locale.mailboxes import explain_problem
 from models.mailboxes.reading import read_bytes
 from training.corpus import CorpusProblem
 from training.protocols import MORE_LIKELY_SPAM, Scorer
 
 _MAX_LINE_BYTES = 64 * 1024
 _NO_ANSWER = "class=ham score=0"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LABELS = {"ham": False, "spam": True}
 
 
@@ -38,37 +41,47 @@ class Jig:
         answer: Callable[[str], None],
         complain: Callable[[str], None],
         threshold: float = MORE_LIKELY_SPAM,
+        say: Translator = str,
     ) -> None:
         self._scorer = scorer
         self._learn = learn
         self._answer = answer
         self._complain = complain
         self._threshold = threshold
+        self._say = say
         self._told_no_learning = False
 
     def run(self, commands: BinaryIO) -> None:
         """Obey one command a line until ``finalize`` or the end of the input."""
+        mark = _BYTE_ORDER_MARK  # some shells put it before the first line of a pipe
         while line := commands.readline(_MAX_LINE_BYTES):
             ended = line.endswith(b"\n")
-            if not self.obey(os.fsdecode(line).strip("\r\n")):
+            if not self.obey(os.fsdecode(line.removeprefix(mark)).strip("\r\n")):
                 return
+            mark = b""
             while not ended and (rest := commands.readline(_MAX_LINE_BYTES)):
                 ended = rest.endswith(b"\n")  # the end of a line is no command of its own
 
     def obey(self, command: str) -> bool:
-        """Do what one line says; return False after ``finalize``."""
-        verb, _, rest = command.strip().partition(" ")
-        match verb:
+        """Do what one line says; return False after ``finalize``.
+
+        Blanks, tabs and capitals are taken as they come: a judge that waits for an answer to
+        ``Classify<tab>PATH`` would wait for ever.
+        """
+        verb, rest = _first_word(command)
+        match verb.lower():
             case "" | "initialize":
                 pass
             case "finalize":
                 return False
             case "classify":
-                self._answer(self._classify(rest.strip()))
+                self._answer(self._classify(rest))
             case "train" | "judge":
-                self._train(rest.strip())
+                self._train(rest)
             case _:
-                self._complain(f"unknown command '{_shown(command)}'")
+                _ = self._say
+                text = _("unknown command '{command}'")
+                self._complain(text.format(command=_shown(command)))
         return True
 
     def _classify(self, name: str) -> str:
@@ -78,41 +91,57 @@ class Jig:
                 return _NO_ANSWER
             score = self._scorer.classify(raw)
         except Exception as error:  # noqa: BLE001  # one message must not end a judge's long run
-            self._complain(f"{_shown(name)}: the filter failed: {type(error).__name__}: {error}")
+            self._complain_of_failure(name, error)
             return _NO_ANSWER
         label = "spam" if score >= self._threshold else "ham"
         return f"class={label} score={exact_decimal(score)}"
 
     def _train(self, rest: str) -> None:
-        label, _, name = rest.partition(" ")
+        _ = self._say
+        label, name = _first_word(rest)
         is_spam = _LABELS.get(label.lower())
-        if is_spam is None or not name.strip():
-            self._complain(f"expected 'train ham PATH' or 'train spam PATH': '{_shown(rest)}'")
+        if is_spam is None or not name:
+            text = _("expected 'train ham PATH' or 'train spam PATH': '{found}'")
+            self._complain(text.format(found=_shown(rest)))
             return
         if self._learn is None:
             if not self._told_no_learning:
-                self._complain("this scorer cannot learn: train commands change nothing")
+                self._complain(_("this scorer cannot learn: train commands change nothing"))
             self._told_no_learning = True
             return
         try:
-            raw = self._read(name.strip())
+            raw = self._read(name)
             if raw is not None:
                 self._learn(raw, is_spam)
         except Exception as error:  # noqa: BLE001  # as above
-            self._complain(f"{_shown(name)}: the filter failed: {type(error).__name__}: {error}")
+            self._complain_of_failure(name, error)
 
     def _read(self, name: str) -> bytes | None:
+        _ = self._say
         if not name:
-            self._complain("a path is missing")
+            self._complain(_("a path is missing"))
             return None
         if "\0" in name:
-            self._complain(f"{_shown(name)}: not a path")
+            self._complain(_("{name}: not a path").format(name=_shown(name)))
             return None
         read = read_bytes(Path(name))
         if isinstance(read, CorpusProblem):
-            self._complain(str(read))
+            self._complain(explain_problem(read, _))
             return None
         return read
+
+    def _complain_of_failure(self, name: str, error: Exception) -> None:
+        _ = self._say
+        text = _("{name}: the filter failed: {error}")
+        self._complain(
+            text.format(name=_shown(name), error=_shown(f"{type(error).__name__}: {error}"))
+        )
+
+
+def _first_word(text: str) -> tuple[str, str]:
+    """Return the first word of a line and the rest, which may hold blanks."""
+    word, *rest = text.strip().split(None, 1) or [""]
+    return word, rest[0] if rest else ""
 
 
 def exact_decimal(score: float) -> str:

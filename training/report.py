@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from html import escape
 
+import numpy as np
+
 from gateway.locale import translator
 from models.message import scan
 from training.evaluate import Evaluation, filter_in_words
 from training.measures import MEASURE_NAMES
-from training.protocols import Mistake, ProtocolKind
+from training.protocols import Mistake, ProtocolKind, WordWeights
 from training.report_plots import (
+    are_probabilities,
     calibration_plot,
     histogram_plot,
     learning_plot,
     roc_plot,
+    roca_by_block,
     roca_plot,
 )
 from training.report_style import STYLE
@@ -33,11 +37,14 @@ def html_report(evaluation: Evaluation, *, language: str = "en", resamples: int 
     words = LANGUAGES[language]
     run = evaluation.run
     learns = evaluation.protocol.kind is not ProtocolKind.BATCH
-    figures = [("roc", roc_plot(run, words))]
+    figures = []
+    if evaluation.measures.complete():
+        figures.append(("roc", roc_plot(run, words)))
     if learns:
         figures.append(("learning", learning_plot(run, words)))
+    if learns and roca_by_block(run):
         figures.append(("roca", roca_plot(run, words)))
-    if ((run.scores >= 0.0) & (run.scores <= 1.0)).all():
+    if are_probabilities(run):
         figures.append(("calibration", calibration_plot(run, words)))
     figures.append(("histogram", histogram_plot(run, words)))
     body = "".join(
@@ -80,13 +87,10 @@ def _head(evaluation: Evaluation, words: Mapping[str, str]) -> str:
 
 
 def _measures(evaluation: Evaluation, words: Mapping[str, str]) -> str:
-    values = evaluation.measures.as_dict()
     rows = "".join(
         f'<tr><th scope="row">{escape(words[name])}'
         f"<small>{escape(words[name + '_text'])}</small></th>"
-        f'<td class="number">{_decimal(values[name], words)}</td>'
-        f'<td class="number quiet">{_decimal(evaluation.intervals[name].low, words)} &ndash; '
-        f"{_decimal(evaluation.intervals[name].high, words)}</td></tr>"
+        f"{_value(evaluation, name, words)}</tr>"
         for name in MEASURE_NAMES
     )
     return (
@@ -96,6 +100,17 @@ def _measures(evaluation: Evaluation, words: Mapping[str, str]) -> str:
         f'<th scope="col" class="number">{escape(words["value"])}</th>'
         f'<th scope="col" class="number">{escape(words["interval"])}</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></section>"
+    )
+
+
+def _value(evaluation: Evaluation, name: str, words: Mapping[str, str]) -> str:
+    interval = evaluation.intervals.get(name)
+    if interval is None:
+        return f'<td></td><td class="number quiet">{escape(words["needs_both"])}</td>'
+    return (
+        f'<td class="number">{_decimal(evaluation.measures.as_dict()[name], words)}</td>'
+        f'<td class="number quiet">{_decimal(interval.low, words)} &ndash; '
+        f"{_decimal(interval.high, words)}</td>"
     )
 
 
@@ -137,9 +152,9 @@ def _mistake(mistake: Mistake, words: Mapping[str, str]) -> str:
     chips = "".join(
         f'<span class="{"for" if weight > 0 else "against"}">{escape(_shown(word, 40))}'
         f"<b>{_with_sign(f'{weight:+.2f}', words)}</b></span>"
-        for word, weight in mistake.words[:_MAX_WORDS]
+        for word, weight in _weightiest(mistake.words)
     )
-    score = _with_sign(f"{mistake.score:.6g}", words)
+    score = _with_sign(_few_digits(mistake.score), words)
     return (
         f"<li><p class=subject>{escape(subject)}</p>"
         f'<p class="quiet">{escape(sender)}<br>{escape(words["score"])} {score} · '
@@ -147,6 +162,19 @@ def _mistake(mistake: Mistake, words: Mapping[str, str]) -> str:
         f"{escape(_shown(mistake.source))}</p>"
         + (f"<p class=words>{chips}</p></li>" if chips else "</li>")
     )
+
+
+def _weightiest(said: WordWeights) -> WordWeights:
+    """Return the words that moved the score most, whichever way.
+
+    A filter tells those for spam first: the first few alone would never explain missed spam.
+    """
+    return sorted(said, key=lambda word: -abs(word[1]))[:_MAX_WORDS]
+
+
+def _few_digits(score: float) -> str:
+    """Write six digits without an exponent, which few people read."""
+    return str(np.format_float_positional(score, precision=6, fractional=False, trim="-"))
 
 
 def _foot(evaluation: Evaluation, words: Mapping[str, str], resamples: int) -> str:

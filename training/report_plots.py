@@ -12,7 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from training.measures import BoolArray, FloatArray, measure
 from training.protocols import Run
@@ -22,6 +22,9 @@ SPAM_COLOUR = "#c2410c"
 _QUIET = "#6b7280"
 _SIZE_INCHES = (5.6, 3.9)
 _LOGIT_TICKS = (0.0001, 0.001, 0.01, 0.05, 0.2, 0.5)
+_WHOLE_LOGIT_TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.9999)
+_USUAL_RATE = 0.45
+"""A filter with a rate above it would lie at the edge of the usual axes, or beyond."""
 _LEAST_RATE = 0.00005
 _MAX_LOG_ODDS = 20.0
 _STYLE: dict[Any, Any] = {
@@ -54,10 +57,12 @@ def roc_plot(run: Run, words: Words) -> str:
             words["threshold"],
             (here[0], here[1]),
             textcoords="offset points",
-            xytext=(8, 6),
+            xytext=(-8, 6) if called > _USUAL_RATE else (8, 6),
+            horizontalalignment="right" if called > _USUAL_RATE else "left",
             color=HAM_COLOUR,
         )
-        logistic_axes(axes, words["decimal_sign"])
+        whole = max(called, missed, _equal_error_rate(run)) > _USUAL_RATE
+        logistic_axes(axes, words["decimal_sign"], whole=whole)
         axes.set_xlabel(words["ham_called_spam"])
         axes.set_ylabel(words["spam_missed"])
         return svg(figure, "roc")
@@ -73,10 +78,14 @@ def learning_plot(run: Run, words: Words) -> str:
             (False, HAM_COLOUR, "ham_called_spam"),
             (True, SPAM_COLOUR, "spam_missed"),
         ):
-            rates = [_share(wrong[block], run.is_spam[block] == is_spam) for block in blocks]
-            axes.plot(ends, rates, color=colour, alpha=0.35, linewidth=1)
             of_class = run.is_spam == is_spam
-            so_far = 100.0 * np.cumsum(wrong & of_class) / np.maximum(1, np.cumsum(of_class))
+            if not of_class.any():
+                continue
+            rates = [_share(wrong[block], of_class[block]) for block in blocks]
+            axes.plot(ends, rates, color=colour, alpha=0.35, linewidth=1)
+            seen = np.cumsum(of_class)
+            so_far = 100.0 * np.cumsum(wrong & of_class) / np.maximum(1, seen)
+            so_far[seen == 0] = np.nan  # before the first of its kind there is no rate
             axes.plot(
                 np.arange(1, len(wrong) + 1)[:: max(1, len(wrong) // 800)],
                 so_far[:: max(1, len(wrong) // 800)],
@@ -88,7 +97,9 @@ def learning_plot(run: Run, words: Words) -> str:
         percent_ticks(axes, [0, 0.1, 1, 10, 100], words["decimal_sign"])
         axes.set_ylim(0, 110)
         axes.set_xlim(0, len(wrong))
+        axes.xaxis.set_major_locator(_whole_numbers())
         axes.set_xlabel(words["messages_seen"])
+        axes.set_ylabel(words["share_wrong"])
         axes.legend(loc="best")
         return svg(figure, "learning")
 
@@ -114,6 +125,7 @@ def calibration_plot(run: Run, words: Words) -> str:
                 xytext=(7, -13) if y > 0.5 else (7, 6),
                 fontsize=9,
                 color=_QUIET,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
             )
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f}%"))
@@ -126,7 +138,7 @@ def calibration_plot(run: Run, words: Words) -> str:
 
 def histogram_plot(run: Run, words: Words) -> str:
     """Where the scores of ham and of spam lie; counts on a logarithmic scale."""
-    as_log_odds = bool((run.scores > 0.0).all() and (run.scores < 1.0).all())
+    as_log_odds = are_probabilities(run) and bool(((run.scores > 0.0) & (run.scores < 1.0)).all())
     with np.errstate(divide="ignore"):
         shown = np.log(run.scores / (1.0 - run.scores)) if as_log_odds else run.scores
     threshold = run.threshold
@@ -137,6 +149,8 @@ def histogram_plot(run: Run, words: Words) -> str:
     with new_figure() as (figure, axes):
         for is_spam, colour, name in ((False, HAM_COLOUR, "ham"), (True, SPAM_COLOUR, "spam")):
             values = shown[run.is_spam == is_spam]
+            if not len(values):
+                continue
             axes.hist(values, bins=edges.tolist(), color=colour, alpha=0.55, label=words[name])
         axes.axvline(threshold, color=_QUIET, linestyle=":", linewidth=1)
         axes.set_yscale("log")
@@ -153,14 +167,19 @@ def histogram_plot(run: Run, words: Words) -> str:
 
 
 def roca_plot(run: Run, words: Words) -> str:
-    """Show 1-ROCA of each tenth of the stream by itself: does the filter get better, or tire."""
+    """Show 1-ROCA of each tenth of the stream by itself: does the filter get better, or tire.
+
+    Some tenth must hold both kinds (`roca_by_block`).
+    """
     found = roca_by_block(run)
     with new_figure() as (figure, axes):
-        axes.plot(*zip(*found, strict=True), "o-", color=SPAM_COLOUR)
+        # Not clipped: a block without a mistake lies on the axis itself.
+        axes.plot(*zip(*found, strict=True), "o-", color=SPAM_COLOUR, clip_on=False)
         axes.set_yscale("symlog", linthresh=0.001)
         percent_ticks(axes, [0, 0.001, 0.01, 0.1, 1, 10, 100], words["decimal_sign"])
         axes.set_ylim(0, max([0.1, *(2.0 * value for _, value in found)]))
         axes.set_xlim(0, len(run.scores))
+        axes.xaxis.set_major_locator(_whole_numbers())
         axes.set_xlabel(words["messages_seen"])
         axes.set_ylabel("1-ROCA")
         return svg(figure, "roca")
@@ -187,26 +206,29 @@ def new_figure() -> Iterator[tuple[Figure, Axes]]:
 
 def draw_roc(axes: Axes, is_spam: BoolArray, scores: FloatArray, *, colour: str, name: str) -> None:
     """Draw spam missed against ham called spam for every threshold, on logistic axes."""
-    ham, spam = np.sort(scores[~is_spam]), np.sort(scores[is_spam])
-    thresholds = np.unique(scores)
-    called = 1.0 - np.searchsorted(ham, thresholds, side="left") / len(ham)
-    missed = np.searchsorted(spam, thresholds, side="left") / len(spam)
+    called, missed = _rates(is_spam, scores)
     logits = rates_as_logits(called), rates_as_logits(missed)
     axes.plot(*logits, color=colour, drawstyle="steps-post", label=name)
 
 
-def logistic_axes(axes: Axes, decimal_sign: str = ".") -> None:
-    """Label both axes with percentages on the logistic scale; mark 0.1% of ham."""
+def logistic_axes(axes: Axes, decimal_sign: str = ".", *, whole: bool = False) -> None:
+    """Label both axes with percentages on the logistic scale; mark 0.1% of ham.
+
+    They end a little above one half, beyond which no useful filter lies; ``whole`` ones do not.
+    """
     axes.axvline(float(rates_as_logits(np.array(0.001))), color=_QUIET, linestyle=":", linewidth=1)
+    ticks = _WHOLE_LOGIT_TICKS if whole else _LOGIT_TICKS
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(FixedLocator([float(v) for v in rates_as_logits(_LOGIT_TICKS)]))
+        axis.set_major_locator(FixedLocator([float(v) for v in rates_as_logits(ticks)]))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(
             FuncFormatter(lambda value, _: _percent_of_logit(value).replace(".", decimal_sign))
         )
-    low, high = (float(rates_as_logits(np.array(rate))) for rate in (_LEAST_RATE, 0.6))
-    axes.set_xlim(low - 0.2, high)
-    axes.set_ylim(low - 0.2, high)
+    most = 1.0 - _LEAST_RATE if whole else 0.6
+    low, high = (float(rates_as_logits(np.array(rate))) for rate in (_LEAST_RATE, most))
+    above = 0.2 if whole else 0.0
+    axes.set_xlim(low - 0.2, high + above)
+    axes.set_ylim(low - 0.2, high + above)
 
 
 def percent_ticks(axes: Axes, ticks: list[float], decimal_sign: str = ".") -> None:
@@ -225,8 +247,33 @@ def rates_as_logits(rates: FloatArray | tuple[float, ...]) -> FloatArray:
     return result
 
 
+def _whole_numbers() -> MaxNLocator:
+    return MaxNLocator(integer=True, steps=[1, 2, 5, 10])
+
+
+def are_probabilities(run: Run) -> bool:
+    """Whether the scores are probabilities of spam; points may lie between 0 and 1 by chance."""
+    return run.threshold < 1.0 and bool(((run.scores >= 0.0) & (run.scores <= 1.0)).all())
+
+
+def _equal_error_rate(run: Run) -> float:
+    """Return the rate at which both kinds of error are about equally frequent."""
+    called, missed = _rates(run.is_spam, run.scores)
+    nearest = int(np.abs(called - missed).argmin())
+    return float(max(called[nearest], missed[nearest]))
+
+
+def _rates(is_spam: BoolArray, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return ham called spam and spam missed for each threshold there is."""
+    ham, spam = np.sort(scores[~is_spam]), np.sort(scores[is_spam])
+    thresholds = np.append(np.unique(scores), np.inf)  # the last one catches nothing
+    called: FloatArray = 1.0 - np.searchsorted(ham, thresholds, side="left") / len(ham)
+    missed: FloatArray = np.searchsorted(spam, thresholds, side="left") / len(spam)
+    return called, missed
+
+
 def _percent_of_logit(value: float) -> str:
-    return f"{100.0 / (1.0 + np.exp(-value)):.3g}%"
+    return f"{100.0 / (1.0 + np.exp(-value)):.4g}%"
 
 
 def _share(wrong: BoolArray, of_class: BoolArray) -> float:

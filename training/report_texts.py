@@ -40,7 +40,8 @@ ENGLISH = MappingProxyType(
         "histogram_text": "The further the two hills stand apart, the better. The dotted line is "
         "the threshold.",
         "mistakes_title": "The worst mistakes",
-        "mistakes_text": "With the words that weighed most when the message was scored.",
+        "mistakes_text": "With the words that weighed most when the message was scored; what "
+        "speaks for spam has a plus. Byte patterns count, too, but are no words.",
         "ham_mistakes": "Ham that was called spam",
         "spam_mistakes": "Spam that was missed",
         "no_mistakes": "None.",
@@ -54,6 +55,8 @@ ENGLISH = MappingProxyType(
         "messages_seen": "messages seen",
         "probability_said": "probability of spam, as said",
         "share_spam": "share of spam, as found",
+        "share_wrong": "share judged wrongly",
+        "needs_both": "needs both kinds of mail",
         "log_odds": "log-odds of spam",
         "messages": "messages",
         "ham": "ham",
@@ -105,7 +108,8 @@ GERMAN = MappingProxyType(
         "histogram_text": "Je weiter die beiden Hügel auseinanderstehen, desto besser. Die "
         "gepunktete Linie ist die Schwelle.",
         "mistakes_title": "Die schlimmsten Fehler",
-        "mistakes_text": "Mit den Wörtern, die beim Bewerten am meisten wogen.",
+        "mistakes_text": "Mit den Wörtern, die beim Bewerten am meisten wogen; was für Spam "
+        "spricht, hat ein Plus. Muster von Bytes zählen auch, sind aber keine Wörter.",
         "ham_mistakes": "Ham, die für Spam gehalten wurde",
         "spam_mistakes": "Spam, der übersehen wurde",
         "no_mistakes": "Keine.",
@@ -119,6 +123,8 @@ GERMAN = MappingProxyType(
         "messages_seen": "Nachrichten bisher",
         "probability_said": "Wahrscheinlichkeit für Spam, wie genannt",
         "share_spam": "Anteil Spam, wie gefunden",
+        "share_wrong": "Anteil falsch beurteilt",
+        "needs_both": "braucht beide Arten von Mail",
         "log_odds": "logarithmierte Chance für Spam",
         "messages": "Nachrichten",
         "ham": "Ham",

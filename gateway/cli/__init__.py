@@ -111,6 +111,7 @@ def main() -> None:
         )
         code = 2
     except OSError as error:
-        click.echo(f"schwamm: {error.filename or ''}: {error.strerror or error}", err=True)
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"schwamm: {where}{error.strerror or error}", err=True)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

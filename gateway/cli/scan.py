@@ -121,21 +121,39 @@ def models_of(settings: Settings) -> ContentModels:
         raise GatewayError(f"no model can be loaded: {error}") from error
 
 
+class _PipelineScorer:
+    """Scores messages by the whole pipeline, without DNS, outside of any event loop."""
+
+    def __init__(self, scanner: Scanner) -> None:
+        self._scanner = scanner
+        self._client = _Client(ip="127.0.0.1", helo="localhost", mail_from="", rcpt="")
+        self._runner = asyncio.Runner()
+
+    def __call__(self, raw: bytes) -> float:
+        """The points of a message."""
+        verdict = self._verdict(raw)
+        return verdict.score if verdict else 0.0
+
+    def words(self, raw: bytes) -> list[tuple[str, float]]:
+        """The words that its verdict names, with their weights."""
+        verdict = self._verdict(raw)
+        return [(one.word, one.weight) for one in verdict.words] if verdict else []
+
+    def _verdict(self, raw: bytes) -> Verdict | None:
+        mail = _mail(raw, self._client)
+        return self._runner.run(self._scanner.scan(mail, None, generation=0)).verdict
+
+
 def pipeline_scorer(models: ContentModels | None = None) -> Callable[[bytes], float]:
     """A function from a message to its points by the whole pipeline, without DNS.
 
-    ``models`` takes the place of the model in service, so that an evaluation can let it learn.
+    ``models`` takes the place of the model in service, so that an evaluation can let it learn. The
+    function's ``words`` tells which words of a message its verdict names.
     """
     settings = settings_or_defaults(None)
-    scanner = build_scanner(settings, models=models or models_of(settings), guard=_NobodyWatches())
-    client = _Client(ip="127.0.0.1", helo="localhost", mail_from="", rcpt="")
-    runner = asyncio.Runner()
-
-    def score(raw: bytes) -> float:
-        done = runner.run(scanner.scan(_mail(raw, client), None, generation=0))
-        return done.verdict.score if done.verdict else 0.0
-
-    return score
+    return _PipelineScorer(
+        build_scanner(settings, models=models or models_of(settings), guard=_NobodyWatches())
+    )
 
 
 async def _scan_all(

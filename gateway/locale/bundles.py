@@ -32,7 +32,7 @@ def explain_bundle_error(error: Exception, _: Translator) -> str:
     text = str(error)
     for frame in _FRAMES:
         pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\S+)", re.escape(frame))
-        found = re.fullmatch(rf"(?P<where>\S+: )??{pattern}", text)
+        found = re.fullmatch(rf"(?P<where>.+?: )??{pattern}", text)
         if found:
             values = found.groupdict()
             return (values.pop("where") or "") + _(frame).format(**values)

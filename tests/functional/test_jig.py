@@ -150,6 +150,20 @@ def test_the_end_of_a_line_that_is_too_long_is_no_command(session, tmp_path):
     assert answers == ["class=ham score=0", "class=spam score=0.98"]
 
 
+@pytest.mark.parametrize(
+    "command", [b"classify\t%s", b"  CLASSIFY   %s  \r", b"\xef\xbb\xbfclassify %s"]
+)
+def test_a_judge_that_writes_commands_its_own_way_is_not_left_waiting(session, tmp_path, command):
+    (tmp_path / "m").write_bytes(HAM)
+    mail = bytes(tmp_path / "m")
+    tested, answers, complaints = session(
+        command % mail, b"Train\tHam\t" + mail, b"classify " + mail
+    )
+    assert answers == ["class=spam score=0.98", "class=ham score=0.02"]
+    assert complaints == []
+    assert tested.seen == [(HAM, False)]
+
+
 def test_a_scorer_that_cannot_learn_says_so_once(session, tmp_path):
     mail = tmp_path / "m"
     mail.write_bytes(HAM)
@@ -199,3 +213,53 @@ def test_over_real_pipes_a_judge_teaches_and_is_answered_at_once(tmp_path, model
     assert taught["spam"][0] == "spam"
     assert taught["ham"][1] < taught["spam"][1]
     assert taught["spam"][1] - taught["ham"][1] > first["spam"][1] - first["ham"][1]
+
+
+def jig(**options) -> subprocess.Popen:
+    return subprocess.Popen(
+        [str(Path(sys.executable).with_name("schwamm")), "jig", "--model", "none"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        **options,
+    )
+
+
+def test_complaints_are_in_the_language_of_the_judge(tmp_path):
+    mail = tmp_path / "m"
+    mail.write_bytes(HAM)
+    commands = f"dance\nclassify\nclassify /gone\ntrain eggs x\nclassify {mail}\n".encode()
+    environment = {**os.environ, "LC_ALL": "de_DE.UTF-8"}
+    judge = jig(stderr=subprocess.PIPE, env=environment)
+    answers, complaints = judge.communicate(commands, timeout=60)
+    assert judge.returncode == 0
+    assert answers.decode().splitlines() == [*["class=ham score=0"] * 2, "class=ham score=0.5"]
+    assert complaints.decode().splitlines() == [
+        "unbekannter Befehl 'dance'",
+        "ein Pfad fehlt",
+        "/gone: diese Datei gibt es nicht",
+        "erwartet wird 'train ham PFAD' oder 'train spam PFAD': 'eggs x'",
+    ]
+
+
+def test_a_judge_that_closed_standard_error_is_answered_on(tmp_path):
+    mail = tmp_path / "m"
+    mail.write_bytes(HAM)
+    reading, writing = os.pipe()
+    os.close(reading)
+    judge = jig(stderr=writing)
+    os.close(writing)
+    answers, _ = judge.communicate(f"classify /gone\nclassify {mail}\n".encode(), timeout=60)
+    assert answers.decode().splitlines() == ["class=ham score=0", "class=ham score=0.5"]
+    assert judge.returncode == 0
+
+
+def test_a_judge_that_never_reads_standard_error_is_answered_on(tmp_path):
+    """A pipe takes 64 KiB: the complaints of 3,000 missing files filled it, and both sides hung."""
+    reading, writing = os.pipe()
+    judge = jig(stderr=writing)
+    os.close(writing)
+    commands = b"".join(b"classify /gone/%d\n" % number for number in range(3000))
+    answers, _ = judge.communicate(commands, timeout=60)
+    assert answers.decode().splitlines() == ["class=ham score=0"] * 3000
+    assert judge.returncode == 0
+    os.close(reading)

@@ -3,7 +3,7 @@
 import pytest
 
 from training.corpus import ProblemCode, read_index, read_index_entries
-from training.corpus.index import find_index
+from training.corpus.index import expected_messages, find_index
 
 MAIL = b"Subject: x\n\nbody\n"
 
@@ -91,3 +91,30 @@ def test_a_corpus_folder_stands_for_its_index(corpus):
     (corpus / "index").write_bytes(b"")
     assert find_index(corpus) == corpus / "index"
     assert find_index(corpus / "index") == corpus / "index"
+
+
+def test_a_byte_order_mark_costs_no_message(corpus):
+    index = corpus / "index"
+    index.write_bytes(b"\xef\xbb\xbfspam data/inmail.1\r\nham data/inmail.2\r\n")
+    problems = []
+    assert read(index, problems) == [("inmail.1", True), ("inmail.2", False)]
+    assert problems == []
+
+
+def test_lines_that_end_in_bare_cr_are_told_and_not_taken_for_one(corpus):
+    index = corpus / "index"
+    index.write_bytes(b"spam data/inmail.1\rham data/inmail.2\rham data/inmail.1\r")
+    problems = []
+    assert read(index, problems) == []
+    assert [problem.code for problem in problems] == [ProblemCode.BAD_LINE]
+
+
+def test_how_many_messages_an_index_names(corpus):
+    box = corpus / "box"
+    mail = b"From a@b Thu Aug 22 12:36:23 2002\n" + MAIL + b"x" * 100_000 + b"\n\n"
+    box.write_bytes(mail * 3)
+    index = corpus / "index"
+    index.write_bytes(b"spam data/inmail.1\nham data\nham box\nham gone\neggs data\n")
+    assert expected_messages(index) == 1 + 3 + 3
+    for limit in range(1, 9):
+        assert expected_messages(index, limit) == min(limit, 7)

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.locale import translator
 from gateway.locale.bundles import explain_bundle_error
-from models.bundle import BundleError
+from models.bundle import Bundle, BundleError
 from models.registry import Registry, expand_baseline
 
 GERMAN = translator("de")
@@ -65,3 +65,10 @@ def test_no_manifest_no_json_wrong_place_no_name(models: Path) -> None:
 
 def test_what_is_not_known_stays_as_it_was() -> None:
     assert explain_bundle_error(BundleError("quite another thing"), GERMAN) == "quite another thing"
+
+
+def test_a_folder_with_blanks_in_its_name(tmp_path: Path) -> None:
+    with pytest.raises(BundleError) as caught:
+        Bundle.load(tmp_path / "mit zwei Leerzeichen")
+    said_so = explain_bundle_error(caught.value, GERMAN)
+    assert said_so == "mit zwei Leerzeichen: diesen Ordner eines Modells gibt es nicht"

@@ -13,7 +13,7 @@ from training.measures import MEASURE_NAMES, measure
 from training.measures_bootstrap import intervals
 from training.protocols import EvaluationProtocol, Mistake, Run
 from training.report import html_report
-from training.report_plots import roca_by_block
+from training.report_plots import learning_plot, roc_plot, roca_by_block
 from training.report_texts import ENGLISH, GERMAN, LANGUAGES
 
 HOSTILE = b"""From: "</style><script>alert(1)</script>" <a@b.example>
@@ -164,6 +164,65 @@ def test_scores_that_are_no_probabilities_get_no_calibration_plot():
     page = Page(html_report(evaluation("batch", scores=points)))
     assert page.tags.count("svg") == 2
     assert ENGLISH["calibration_title"] not in page.texts
+
+
+def test_points_between_0_and_1_are_no_probabilities():
+    tested = evaluation()
+    points = replace(tested.run, threshold=6.0)
+    page = Page(html_report(replace(tested, run=points)))
+    assert ENGLISH["calibration_title"] not in page.texts
+    assert ENGLISH["log_odds"] not in page.texts
+    assert ENGLISH["score"] in page.texts
+
+
+def test_the_words_that_weighed_most_are_told_whichever_way_they_spoke():
+    """A filter names those for spam first; a missed spam is explained by those against."""
+    tested = evaluation()
+    weights = [(f"pro{n}", 0.01) for n in range(14)] + [(f"contra{n}", -2.0) for n in range(14)]
+    missed = replace(tested.run.mistakes[0], is_spam=True, score=2.8e-05, words=tuple(weights))
+    text = html_report(replace(tested, run=replace(tested.run, mistakes=(missed,))))
+    assert [f"contra{n}<" in text for n in range(14)] == [True] * 14
+    assert "pro1<" not in text
+    assert "Score 0.000028 " in text  # no exponent
+
+
+@pytest.mark.parametrize(("shift", "whole"), [(4.0, False), (0.0, True), (-4.0, True)])
+def test_both_errors_can_be_seen_on_the_axes_however_bad_a_filter_is(shift, whole):
+    random = np.random.default_rng(1)
+    is_spam = random.random(600) < 0.5
+    log_odds = random.normal(size=600) + shift * (is_spam - 0.5)
+    drawn = roc_plot(
+        replace(evaluation().run, is_spam=is_spam, scores=1.0 / (1.0 + np.exp(-log_odds))), ENGLISH
+    )
+    assert (">99.99%<" in drawn) is whole
+    ((x, y),) = re.findall(r'xlink:href="#roc-m\w+" x="([-\d.]+)" y="([-\d.]+)" style="fill', drawn)
+    frame = re.search(r"<clipPath[^>]*>\s*<rect x=.([\d.]+). y=.([\d.]+). width=.([\d.]+). "
+                      r"height=.([\d.]+).", drawn)  # fmt: skip
+    left, top, width, height = map(float, frame.groups())
+    assert left <= float(x) <= left + width
+    assert top <= float(y) <= top + height
+
+
+def test_no_rate_is_drawn_before_the_first_message_of_its_kind():
+    """All ham first: spam missed is unknown until spam comes, and not 0%."""
+    run = evaluation().run
+    ham_first = replace(run, is_spam=np.arange(600) >= 300, scores=np.full(600, 0.1))
+    drawn = learning_plot(ham_first, ENGLISH)
+    paths = re.findall(r'<path d="([^"]+)" clip-path="[^"]+" style="[^"]*stroke: #c2410c; '
+                       r'stroke-width: 2[^"]*"', drawn)  # fmt: skip
+    ham_paths = re.findall(r'<path d="([^"]+)" clip-path="[^"]+" style="[^"]*stroke: #1d5f9f; '
+                           r'stroke-width: 2[^"]*"', drawn)  # fmt: skip
+    (spam,), (ham,) = paths, ham_paths
+    assert float(spam.split()[1]) > (float(ham.split()[1]) + float(ham.split()[-2])) / 2
+    assert ENGLISH["share_wrong"] in drawn
+
+
+def test_a_plot_without_a_point_is_left_out():
+    tested = evaluation()
+    ham_first = replace(tested.run, is_spam=np.arange(600) >= 300)
+    page = Page(html_report(replace(tested, run=ham_first)))
+    assert ENGLISH["roca_title"] not in page.texts
+    assert page.tags.count("svg") == 4
 
 
 @pytest.mark.parametrize("scores", [np.zeros(600), np.ones(600), np.full(600, 0.5)])

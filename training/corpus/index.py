@@ -7,8 +7,10 @@ start at the folder of the index.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +24,8 @@ from models.mailboxes.message import (
 )
 from models.mailboxes.reading import read_messages
 
+_ONE_MESSAGE_BYTES = 256 * 1024
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LABELS = {b"ham": False, b"spam": True}
 
 
@@ -61,6 +65,8 @@ def read_index_entries(
             too_long = not line.endswith(b"\n") and len(line) == limits.max_index_line_bytes
             if too_long:
                 _skip_line(lines)
+            if number == 1:
+                line = line.removeprefix(_BYTE_ORDER_MARK)  # some editors write it
             line = line.strip()
             if not line or line.startswith(b"#"):
                 continue
@@ -81,9 +87,38 @@ def read_index(
             yield message, entry.is_spam
 
 
+def expected_messages(index: Path, limit: int | None = None) -> int:
+    """Return about how many messages an index names, at most ``limit``; for a progress display.
+
+    Folders and large files are looked into, for they may be mailboxes; small files count as one
+    message each, so that a corpus of single messages is not read twice.
+    """
+    found = 0
+    for entry in read_index_entries(index, on_problem=_ignore):
+        found += _messages_at(entry.path, None if limit is None else limit - found)
+        if limit is not None and found >= limit:
+            return limit
+    return found
+
+
+def _messages_at(path: Path, limit: int | None) -> int:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0
+    if stat.S_ISREG(status.st_mode) and status.st_size <= _ONE_MESSAGE_BYTES:
+        return 1
+    return sum(1 for _ in islice(read_messages(path, on_problem=_ignore), limit))
+
+
+def _ignore(_problem: CorpusProblem) -> None:
+    """Problems are told when the mail is read in earnest."""
+
+
 def _parse(line: bytes, folder: Path, number: int) -> IndexEntry | None:
     parts = line.split(None, 1)
-    if len(parts) != 2 or b"\0" in line:
+    # A bare CR: the lines of an old Mac, of which only the first would be seen.
+    if len(parts) != 2 or b"\0" in line or b"\r" in line:
         return None
     label, name = parts
     is_spam = _LABELS.get(label.lower())
