@@ -7,6 +7,7 @@ Writes ``accuracy.html``, ``accuracy.md``, ``accuracy.json``, plots and all scor
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -92,7 +93,7 @@ def run_filter(
         run = run_stream(
             stream.messages,
             tested.scorer,
-            learn=tested.learn,
+            learn=_told(tested.learn, stream.told_wrong),
             feedback=feedback,
             threshold=tested.threshold,
             on_step=on_step,
@@ -104,6 +105,20 @@ def run_filter(
         threshold=run.threshold,
         messages_per_second=total / run.filter_seconds,
     )
+
+
+def _told(
+    learn: Callable[[bytes, bool], None] | None, wrong: frozenset[int]
+) -> Callable[[bytes, bool], None] | None:
+    """Return a ``learn`` for each message in turn that tells the other label where it is wrong."""
+    if learn is None or not wrong:
+        return learn
+    positions = itertools.count()
+
+    def tell(raw: bytes, is_spam: bool) -> None:
+        learn(raw, is_spam is not (next(positions) in wrong))
+
+    return tell
 
 
 def run_table(

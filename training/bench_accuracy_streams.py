@@ -37,7 +37,8 @@ class Stream:
 
     Those before ``measured_from`` are always learned and never measured (another site's mail).
     ``sources`` names the corpora inside: a model that was made from one of them has seen the
-    answers.
+    answers. At the positions in ``told_wrong`` the filters are told the other label, and are still
+    measured by the right one.
     """
 
     name: str
@@ -45,12 +46,19 @@ class Stream:
     messages: tuple[Labelled, ...]
     sources: frozenset[str]
     measured_from: int = 0
+    told_wrong: frozenset[int] = frozenset()
 
     def first(self, count: int) -> Stream:
         """Return the stream cut to its first messages (both of its parts, where it has two)."""
-        start = self.measured_from
-        learned, measured = self.messages[:start][:count], self.messages[start:][:count]
-        return replace(self, messages=(*learned, *measured), measured_from=len(learned))
+        start, places = self.measured_from, range(len(self.messages))
+        learned, measured = places[:start][:count], places[start:][:count]
+        kept = (*learned, *measured)
+        return replace(
+            self,
+            messages=tuple(self.messages[place] for place in kept),
+            measured_from=len(learned),
+            told_wrong=frozenset(new for new, place in enumerate(kept) if place in self.told_wrong),
+        )
 
 
 class Corpora:
@@ -181,6 +189,18 @@ def many_sites(corpora: Corpora) -> Stream:
     )
 
 
+def with_slips(stream: Stream, percent: int) -> Stream:
+    """The same stream, told by somebody whose hand slips: so many labels are wrong, at random."""
+    chance = random.Random(_SEED + percent)  # noqa: S311  # repeatable, no secret
+    number = len(stream.messages)
+    return replace(
+        stream,
+        name=f"{stream.name}-{percent}-wrong",
+        title=f"{stream.title}, {percent} % of the labels told wrong",
+        told_wrong=frozenset(chance.sample(range(number), round(number * percent / 100))),
+    )
+
+
 def spamassassin_to_csdmc(corpora: Corpora) -> Stream:
     """Learn one site's mail, judge another's."""
     first, second = _by_time(corpora.messages("spamassassin")), _by_time(_csdmc_alone(corpora))
@@ -227,6 +247,8 @@ STREAMS: dict[str, Callable[[Corpora], Stream]] = {
     "mostly-spam": mostly_spam,
     "german-site": german_site,
     "many-sites": many_sites,
+    "many-sites-1-wrong": lambda corpora: with_slips(many_sites(corpora), 1),
+    "many-sites-3-wrong": lambda corpora: with_slips(many_sites(corpora), 3),
     "cross-sa-csdmc": spamassassin_to_csdmc,
     "cross-csdmc-sa": csdmc_to_spamassassin,
     "shuffled-labels": shuffled_labels,

@@ -5,17 +5,19 @@ import random
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from training.bench_accuracy import control_failures, protocols_of, run_filter
+from training.bench_accuracy import FILTERS, control_failures, protocols_of, run_filter
 from training.bench_accuracy_rivals import Bogofilter, RivalFailedError, open_bogofilter
-from training.bench_accuracy_streams import STREAMS, Corpora, under_header_of
+from training.bench_accuracy_streams import STREAMS, Corpora, under_header_of, with_slips
 from training.bench_accuracy_tables import Row, Table
 from training.corpus import CorpusMessage
 from training.dedup import campaigns, fingerprint
+from training.evaluate import FilterUnderTest
 
 WORDS = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in "lmnrst"]
 
@@ -82,6 +84,39 @@ def test_shuffled_labels_keep_the_mail_and_the_number_of_spam(corpora):
     before, after = ([label for _, label in s.messages] for s in (plain, shuffled))
     assert before != after
     assert sum(before) == sum(after)
+
+
+def test_slips_are_told_and_not_measured_by(corpora, monkeypatch):
+    plain, slipping = STREAMS["many-sites"](corpora), STREAMS["many-sites-3-wrong"](corpora)
+    assert slipping.messages == plain.messages
+    assert len(slipping.told_wrong) == round(len(plain.messages) * 0.03) > 0
+    told = []
+
+    @contextmanager
+    def listening():
+        class Deaf:
+            def classify(self, raw):
+                return 0.5
+
+        yield FilterUnderTest(name="x", scorer=Deaf(), learn=lambda *both: told.append(both))
+
+    monkeypatch.setitem(FILTERS, "listening", listening)
+    result = run_filter(slipping, "online", "listening")
+    truth = [(message.raw, is_spam) for message, is_spam in plain.messages]
+    assert result.is_spam.tolist() == [is_spam for _, is_spam in truth]
+    wrong = [place for place, both in enumerate(truth) if both != told[place]]
+    assert frozenset(wrong) == slipping.told_wrong
+    for place in wrong:
+        assert told[place] == (truth[place][0], not truth[place][1])
+
+
+def test_a_stream_that_is_cut_keeps_its_slips(corpora):
+    cross = with_slips(STREAMS["cross-sa-csdmc"](corpora), 20)
+    wrong = {cross.messages[place][0].source for place in cross.told_wrong}
+    short = cross.first(30)
+    assert short.measured_from == 30
+    for place, (message, _) in enumerate(short.messages):
+        assert (place in short.told_wrong) is (message.source in wrong)
 
 
 def test_a_german_text_gets_a_real_header_that_fits_it():
