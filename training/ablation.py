@@ -112,6 +112,7 @@ VARIANTS: Final[dict[str, Callable[[Extracted], OnlineFilter]]] = {
     ),
     "half the rate": lambda known: Reduced(known, ScoreParameters(rate=0.004)),
     "twice the rate": lambda known: Reduced(known, ScoreParameters(rate=0.016)),
+    "every label believed": lambda known: Reduced(known, ScoreParameters(label_slips=0.0)),
     "no balance for long mail": lambda known: Reduced(
         known, ScoreParameters(typical_features=1_000_000)
     ),

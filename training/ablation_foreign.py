@@ -23,7 +23,15 @@ from models.features import extract
 from models.manifest import Manifest
 from models.message import scan
 from models.registry import baseline_directory
-from training.baseline import SEED, Gathered, from_gathered, lessons, pruned, text_of
+from training.baseline import (
+    PARAMETERS,
+    SEED,
+    Gathered,
+    from_gathered,
+    lessons,
+    pruned,
+    text_of,
+)
 from training.baseline_sources import (
     GERMAN,
     RECENT_SPAM,
@@ -161,7 +169,7 @@ def foreign_baseline(corpora: Corpora, corpus: Path) -> Bundle:
     first = [(one.source, one.raw, is_spam) for one, is_spam in csdmc_by_time(corpora).messages]
     first += [(one.path, bare(one.raw), False) for one in read_source(corpus, GERMAN)]
     examples = [item.example for item in gathered(first)]
-    learner = pruned(fit(examples, seed=SEED), examples)
+    learner = pruned(fit(examples, seed=SEED, parameters=PARAMETERS), examples)
     return learner.publishable(Manifest(origin="baseline", ham_messages=0, spam_messages=0))
 
 
