@@ -192,7 +192,7 @@ def _features(
 ) -> Features:
     """Number all that was found: facts, words, atoms, pairs, then the patterns of bytes."""
     pairs = words.pairs(PAIR_WINDOW)
-    hashes = np.concatenate([words.hashes, atoms.hashes, *(group.hashes for group in pairs)])
+    hashes = np.concatenate([words.hashes, atoms.hashes, pairs.hashes])
     hashes >>= np.uint64(64 - ZONE_BITS)
     grams = byte_grams(view)
     grams >>= np.uint32(32 - ZONE_BITS)
