@@ -51,14 +51,20 @@ class Header:
 
 
 class HeaderBlock:
-    """The fields of one header block and the offset where its body begins."""
+    """The fields of one header block and the offset where its body begins.
 
-    __slots__ = ("body_start", "defects", "fields")
+    A plain one holds fields and the empty line behind them, and nothing else.
+    """
 
-    def __init__(self, fields: list[Header], body_start: int, defects: list[Defect]) -> None:
+    __slots__ = ("body_start", "defects", "fields", "is_plain")
+
+    def __init__(
+        self, fields: list[Header], body_start: int, defects: list[Defect], *, is_plain: bool
+    ) -> None:
         self.fields = fields
         self.body_start = body_start
         self.defects = defects
+        self.is_plain = is_plain
 
 
 def read_header_block(raw: bytes | mmap, start: int, end: int, limits: ScanLimits) -> HeaderBlock:
@@ -70,7 +76,7 @@ def read_header_block(raw: bytes | mmap, start: int, end: int, limits: ScanLimit
     found = _plain_fields(block, limits)
     if found is not None:
         fields, body_start = found
-        return HeaderBlock(fields, start + body_start, [])
+        return HeaderBlock(fields, start + body_start, [], is_plain=True)
     return _read_odd_block(raw, start, end, block, limits)
 
 
@@ -126,7 +132,7 @@ def _read_odd_block(
     if b"\0" in block[:position]:
         defects.append(Defect.NUL_BYTE)
     body_start = _body_start(raw, start, block, position, end, defects)
-    return HeaderBlock(fields, body_start, list(dict.fromkeys(defects)))
+    return HeaderBlock(fields, body_start, list(dict.fromkeys(defects)), is_plain=False)
 
 
 @lru_cache(maxsize=4096)
