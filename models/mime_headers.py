@@ -11,6 +11,7 @@ from models.limits import Defect, ScanLimits
 # Possessive throughout: a field is matched in one pass or not at all.
 # Only at the beginning of a line, or a search would visit a long word again and again.
 _FIELD = re.compile(rb"^([!-9;-~]++)([ \t]*+):([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?", re.MULTILINE)
+_PLAIN_FIELD = re.compile(rb"^([!-9;-~]++):(.*+(?:\n[ \t].*+)*+)\n", re.MULTILINE)
 _MAX_HEADER_REST = 1024 * 1024
 """How far behind a cap the end of the header is looked for."""
 _LINE = re.compile(rb"[^\n]*+\n?")
@@ -88,19 +89,18 @@ def _plain_fields(block: bytes, limits: ScanLimits) -> tuple[list[Header], int] 
     crlf = block.find(b"\n\r\n")
     bare = block.find(b"\n\n", 0, len(block) if crlf < 0 else crlf)
     head = 1 + (crlf if bare < 0 else bare)
-    found = [] if block.startswith(b"From ") else _FIELD.findall(block, 0, head)
+    found = [] if block.startswith(b"From ") else _PLAIN_FIELD.findall(block, 0, head)
     if not found or len(found) > limits.max_headers or b"\0" in block[:head]:
         return None
-    fields, length = [], 0
+    fields, length = [], len(b":\n") * len(found)
     max_bytes = limits.max_header_text_bytes
-    for name, space, value in found:
-        if space:
-            return None
-        length += len(name) + len(value) + 2
-        unfolded = value
-        if b"\n" in value:
-            unfolded = value.replace(b"\r\n", b"").replace(b"\n", b"")
-        fields.append(Header(*_names(name), unfolded.strip(), max_bytes))
+    for raw_name, folded in found:
+        length += len(raw_name) + len(folded)
+        value = folded
+        if b"\n" in folded:
+            value = folded.replace(b"\r\n", b"").replace(b"\n", b"")
+        name, key = _names(raw_name)
+        fields.append(Header(name, key, value.strip(), max_bytes))
     return (fields, head + (2 if bare < 0 else 1)) if length == head else None
 
 
