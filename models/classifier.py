@@ -131,9 +131,9 @@ class NaiveBayes:
         return np.where(heard, odds * scale, 0.0), share
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Parts:
-    """What each part of a classifier says of one message, in log odds of spam."""
+    """What each part of a classifier says of one message, in log odds of spam. Read only."""
 
     naive: float
     words: float

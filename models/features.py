@@ -124,7 +124,7 @@ def evidence(mail: ParsedMail, raw: bytes) -> Evidence:
     text = mail.text
     if len(text) > _LONG_CHARS:
         text = text[:_HEAD_CHARS] + "\n" + text[-_TAIL_CHARS:]
-    return Evidence(mail, text, mail.links[:_MAX_LINKS], _view_body(raw))
+    return Evidence(mail, text, mail.links[:_MAX_LINKS], _view_body(mail, raw))
 
 
 def extract_ends(mail: ParsedMail, raw: bytes) -> Iterator[Features]:
@@ -192,7 +192,7 @@ def _features(
 ) -> Features:
     """Number all that was found: facts, words, atoms, pairs, then the patterns of bytes."""
     pairs = words.pairs(PAIR_WINDOW)
-    hashes = np.concatenate([words.hashes, atoms.hashes, *(group.hashes for group in pairs)])
+    hashes = np.concatenate([words.hashes, atoms.hashes, pairs.hashes])
     hashes >>= np.uint64(64 - ZONE_BITS)
     grams = byte_grams(view)
     grams >>= np.uint32(32 - ZONE_BITS)
@@ -208,9 +208,11 @@ def _features(
     return Features(sort_unique(everything, (lexical, spelled, len(everything))), spelling)
 
 
-def _view_body(raw: bytes) -> bytes:
+def _view_body(mail: ParsedMail, raw: bytes) -> bytes:
     """Return the first bytes of the body as they came, and the last ones of a longer message."""
-    start = _body_start(raw)
+    start = mail.plain_body_start
+    if start is None:
+        start = _body_start(raw)
     body = raw[start : start + _VIEW_BODY_BYTES].replace(b"\r\n", b"\n")
     if len(raw) > start + _VIEW_BODY_BYTES + _VIEW_TAIL_BYTES:
         body += b"\n" + raw[-_VIEW_TAIL_BYTES:].replace(b"\r\n", b"\n")

@@ -98,8 +98,9 @@ def _words(messages: Sequence[Evidence], numbers: Indices) -> tuple[Indices, Ind
     pairs = words.pairs(PAIR_WINDOW)
     lexical = _folded([words.hashes, atoms.hashes])
     lexical += np.concatenate([of_word, of_piece[atoms.owners]])
-    paired = _folded([group.hashes for group in pairs])
-    paired += np.concatenate([of_word[: -group.distance][group.together] for group in pairs])
+    paired = _folded([pairs.hashes])
+    first_of = [of_word[:count] for count in pairs.counts]
+    paired += np.concatenate(first_of)[pairs.together]
     paired += np.uint32(LEXICAL)
     return lexical, paired
 

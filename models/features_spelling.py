@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
 from models.features_stored import Indices
 from models.tokens import Pairs, Tokens
 
@@ -28,43 +25,45 @@ def fact_index(label: str, text: str) -> int:
     return (hashed * 0x9E3779B1 & 0xFFFFFFFF) >> (32 - ZONE_BITS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Spelling:
     """Everything in a message that can be spelled, in the order of ``indices``.
 
     ``indices`` holds facts, then words, then atoms, then pairs, as they occur: not sorted, and with
-    repeats. Spelling is worked out only for the few places that are asked for.
+    repeats. Spelling is worked out only for the few places that are asked for. Read only.
     """
 
     indices: Indices
     facts: Sequence[Fact]
     tokens: tuple[Tokens, Tokens]
-    pairs: Sequence[Pairs]
+    pairs: Pairs
 
     def spell(self, places: Sequence[int]) -> list[str]:
         """Return the words at these places of ``indices``, with their field's name if any."""
-        firsts: dict[int, npt.NDArray[np.intp]] = {}
-        return [self._spelled(place, firsts) for place in places]
+        words, atoms = self.tokens
+        first_word = len(self.facts)
+        first_atom = first_word + len(words.hashes)
+        first_pair = first_atom + len(atoms.hashes)
+        pairs = [place - first_pair for place in places if place >= first_pair]
+        pairs_tokens = iter(self.pairs.tokens(pairs))
+        spelled = []
+        for place in places:
+            if place < first_word:
+                spelled.append(":".join(self.facts[place]))
+            elif place < first_atom:
+                spelled.append(_labelled(*words.word(place - first_word)))
+            elif place < first_pair:
+                spelled.append(_labelled(*atoms.word(place - first_atom)))
+            else:
+                spelled.append(self._pair(*next(pairs_tokens)))
+        return spelled
 
-    def _spelled(self, place: int, firsts: dict[int, npt.NDArray[np.intp]]) -> str:
-        if place < len(self.facts):
-            return ":".join(self.facts[place])
-        place -= len(self.facts)
-        for tokens in self.tokens:
-            if place < len(tokens.hashes):
-                label, word = tokens.word(place)
-                return f"{label}:{word}" if label else word
-            place -= len(tokens.hashes)
-        for pairs in self.pairs:
-            if place < len(pairs.hashes):
-                if pairs.distance not in firsts:
-                    firsts[pairs.distance] = pairs.firsts()
-                return self._pair(firsts[pairs.distance].item(place), pairs.distance)
-            place -= len(pairs.hashes)
-        raise IndexError(place)
-
-    def _pair(self, first: int, distance: int) -> str:
+    def _pair(self, first: int, second: int) -> str:
         label, word = self.tokens[0].word(first)
-        second = self.tokens[0].word(first + distance)[1]
-        pair = f"{word} {second}" if distance == 1 else f"{word} … {second}"
-        return f"{label}:{pair}" if label else pair
+        other = self.tokens[0].word(second)[1]
+        near = second - first == 1
+        return _labelled(label, f"{word} {other}" if near else f"{word} … {other}")
+
+
+def _labelled(label: str, word: str) -> str:
+    return f"{label}:{word}" if label else word

@@ -66,7 +66,7 @@ def collect_plain_links(text: str, collector: LinkCollector) -> None:
     A text full of hits is read at its beginning and its end.
     """
     for mark in ("://", "www."):
-        if text.count(mark) <= _MAX_HITS:
+        if len(text) <= _MAX_HITS * len(mark) or text.count(mark) <= _MAX_HITS:
             _collect(text, mark, collector)
         else:
             _collect(text[:_FLOOD_CHARS], mark, collector)
@@ -91,7 +91,10 @@ def _collect(text: str, mark: str, collector: LinkCollector) -> None:
 
 def _scheme_before(text: str, hit: int) -> str | None:
     before = text[max(0, hit - 5) : hit].lower()
-    return next((scheme for scheme in _SCHEMES if before.endswith(scheme)), None)
+    for scheme in _SCHEMES:
+        if before.endswith(scheme):
+            return scheme
+    return None
 
 
 def _www_prefix(text: str, hit: int) -> str | None:

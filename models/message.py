@@ -5,6 +5,7 @@ sends. The standard library's parser, which it agrees with on real mail (a test 
 takes seconds for hostile headers (architecture.md, section 10).
 """
 
+from collections import defaultdict
 from functools import cached_property
 from mmap import mmap
 
@@ -39,21 +40,23 @@ class ParsedMail:
         limits: ScanLimits,
     ) -> None:
         self.headers = tuple(block.fields)
+        self.plain_body_start = block.body_start if block.is_plain else None
+        """Where the body begins, behind a header of fields and an empty line; None behind others"""
         self.parts = parts
         self.size_bytes = size_bytes
         self.limits = limits
         self._structure_defects = defects
 
     @cached_property
-    def _index(self) -> dict[str, tuple[Header, ...]]:
-        index: dict[str, list[Header]] = {}
+    def _index(self) -> dict[str, list[Header]]:
+        index: dict[str, list[Header]] = defaultdict(list)
         for header in self.headers:
-            index.setdefault(header.key, []).append(header)
-        return {key: tuple(headers) for key, headers in index.items()}
+            index[header.key].append(header)
+        return index
 
     def headers_of(self, key: str) -> tuple[Header, ...]:
         """All fields of this name (lower case), in order."""
-        return self._index.get(key, ())
+        return tuple(self._index.get(key, ()))
 
     def header(self, key: str) -> Header | None:
         """Return the first field of this name (lower case), or None."""

@@ -11,6 +11,7 @@ from models.limits import Defect, ScanLimits
 # Possessive throughout: a field is matched in one pass or not at all.
 # Only at the beginning of a line, or a search would visit a long word again and again.
 _FIELD = re.compile(rb"^([!-9;-~]++)([ \t]*+):([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?", re.MULTILINE)
+_PLAIN_FIELD = re.compile(rb"^([!-9;-~]++):(.*+(?:\n[ \t].*+)*+)\n", re.MULTILINE)
 _MAX_HEADER_REST = 1024 * 1024
 """How far behind a cap the end of the header is looked for."""
 _LINE = re.compile(rb"[^\n]*+\n?")
@@ -51,14 +52,20 @@ class Header:
 
 
 class HeaderBlock:
-    """The fields of one header block and the offset where its body begins."""
+    """The fields of one header block and the offset where its body begins.
 
-    __slots__ = ("body_start", "defects", "fields")
+    A plain one holds fields and the empty line behind them, and nothing else.
+    """
 
-    def __init__(self, fields: list[Header], body_start: int, defects: list[Defect]) -> None:
+    __slots__ = ("body_start", "defects", "fields", "is_plain")
+
+    def __init__(
+        self, fields: list[Header], body_start: int, defects: list[Defect], *, is_plain: bool
+    ) -> None:
         self.fields = fields
         self.body_start = body_start
         self.defects = defects
+        self.is_plain = is_plain
 
 
 def read_header_block(raw: bytes | mmap, start: int, end: int, limits: ScanLimits) -> HeaderBlock:
@@ -70,7 +77,7 @@ def read_header_block(raw: bytes | mmap, start: int, end: int, limits: ScanLimit
     found = _plain_fields(block, limits)
     if found is not None:
         fields, body_start = found
-        return HeaderBlock(fields, start + body_start, [])
+        return HeaderBlock(fields, start + body_start, [], is_plain=True)
     return _read_odd_block(raw, start, end, block, limits)
 
 
@@ -82,19 +89,18 @@ def _plain_fields(block: bytes, limits: ScanLimits) -> tuple[list[Header], int] 
     crlf = block.find(b"\n\r\n")
     bare = block.find(b"\n\n", 0, len(block) if crlf < 0 else crlf)
     head = 1 + (crlf if bare < 0 else bare)
-    found = [] if block.startswith(b"From ") else _FIELD.findall(block, 0, head)
+    found = [] if block.startswith(b"From ") else _PLAIN_FIELD.findall(block, 0, head)
     if not found or len(found) > limits.max_headers or b"\0" in block[:head]:
         return None
-    fields, length = [], 0
+    fields, length = [], len(b":\n") * len(found)
     max_bytes = limits.max_header_text_bytes
-    for name, space, value in found:
-        if space:
-            return None
-        length += len(name) + len(value) + 2
-        unfolded = value
-        if b"\n" in value:
-            unfolded = value.replace(b"\r\n", b"").replace(b"\n", b"")
-        fields.append(Header(*_names(name), unfolded.strip(), max_bytes))
+    for raw_name, folded in found:
+        length += len(raw_name) + len(folded)
+        value = folded
+        if b"\n" in folded:
+            value = folded.replace(b"\r\n", b"").replace(b"\n", b"")
+        name, key = _names(raw_name)
+        fields.append(Header(name, key, value.strip(), max_bytes))
     return (fields, head + (2 if bare < 0 else 1)) if length == head else None
 
 
@@ -126,7 +132,7 @@ def _read_odd_block(
     if b"\0" in block[:position]:
         defects.append(Defect.NUL_BYTE)
     body_start = _body_start(raw, start, block, position, end, defects)
-    return HeaderBlock(fields, body_start, list(dict.fromkeys(defects)))
+    return HeaderBlock(fields, body_start, list(dict.fromkeys(defects)), is_plain=False)
 
 
 @lru_cache(maxsize=4096)

@@ -64,66 +64,99 @@ ATOM_BYTES: Final = byte_class(bytes(set(range(33, 127)) - set(b'<>()",;[]{}|=')
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where words stand: ``salt`` keeps the same word apart in different places."""
+    """Where words stand: ``salt`` keeps the same word apart in different places.
+
+    It is a number of 64 bits, kept as bytes so that those of many places need only be joined.
+    """
 
     label: str
-    salt: int
+    salt: bytes
 
 
 @lru_cache(maxsize=4096)
 def place(label: str) -> Place:
-    """Return the place of this name, with the 64-bit number that stands for it."""
-    return Place(label, zlib.crc32(label.encode("utf-8", "replace")) * _BASE % _MODULUS)
+    """Return the place of this name, with the number that stands for it."""
+    salt = zlib.crc32(label.encode("utf-8", "replace")) * _BASE % _MODULUS
+    return Place(label, salt.to_bytes(8, "little"))
 
 
-@dataclass(frozen=True, slots=True)
 class Tokens:
-    """The tokens of a message: where they are, whose they are, and their salted hashes."""
+    """The tokens of a message: where they are, whose they are, and their salted hashes.
 
-    buffer: bytes
-    places: Sequence[Place]
-    starts: Offsets
-    ends: Offsets
-    owners: Offsets
-    hashes: Hashes
+    ``edges`` are the offsets of the byte before each token and of its last byte, in turn. Read
+    only; a plain slotted class for the reason `Header` is one.
+    """
+
+    __slots__ = ("buffer", "edges", "hashes", "owners", "places")
+
+    def __init__(
+        self,
+        buffer: bytes,
+        places: Sequence[Place],
+        edges: Offsets,
+        owners: Offsets,
+        hashes: Hashes,
+    ) -> None:
+        self.buffer = buffer
+        self.places = places
+        self.edges = edges
+        self.owners = owners
+        self.hashes = hashes
 
     def word(self, position: int) -> tuple[str, str]:
         """Return the label and the text of one token."""
-        start, end = self.starts.item(position), self.ends.item(position)
-        text = self.buffer[start:end].decode("utf-8", "replace")
+        before, last = self.edges.item(2 * position), self.edges.item(2 * position + 1)
+        text = self.buffer[before + 1 : last + 1].decode("utf-8", "replace")
         return self.places[self.owners.item(position)].label, text
 
-    def pairs(self, window: int) -> tuple[Pairs, ...]:
+    def pairs(self, window: int) -> Pairs:
         """Sparse bigrams: each token with each of the next ``window - 1`` of its own segment.
 
         Source: orthogonal sparse bigrams, Siefkes, Assis, Chhabra and Yerazunis 2004.
         """
-        masks, joined = [], []
-        for distance in range(1, window):
-            together = self.owners[:-distance] == self.owners[distance:]
-            values = self.hashes[:-distance] * _PAIR_SALTS[distance]
-            values += self.hashes[distance:]
-            masks.append(together)
-            joined.append(values[together])
-        mixed, end = mix(np.concatenate(joined)), 0
-        found = []
-        for distance, (together, values) in enumerate(zip(masks, joined, strict=True), 1):
-            begin, end = end, end + len(values)
-            found.append(Pairs(distance, mixed[begin:end], together))
-        return tuple(found)
+        hashes, owners = self.hashes, self.owners
+        counts = [max(0, len(hashes) - distance) for distance in range(1, window)]
+        values: Hashes = np.empty(sum(counts), np.uint64)
+        together = np.empty(len(values), np.bool_)
+        end = 0
+        for distance, count in enumerate(counts, 1):
+            begin, end = end, end + count
+            of_distance = values[begin:end]
+            np.multiply(hashes[:-distance], _PAIR_SALTS[distance], out=of_distance)
+            of_distance += hashes[distance:]
+            np.equal(owners[:-distance], owners[distance:], out=together[begin:end])
+        return Pairs(mix(values.compress(together)), together, counts)
 
 
-@dataclass(frozen=True, slots=True)
 class Pairs:
-    """All pairs of tokens ``distance`` apart: their hashes, and which tokens are first in one."""
+    """All pairs of near tokens: first those of neighbours, then of tokens two apart, and so on.
 
-    distance: int
-    hashes: Hashes
-    together: npt.NDArray[np.bool_]
+    ``together`` tells of any two tokens so near whether they are of one segment, and so a pair;
+    ``counts`` how many such twos there are of each distance.
+    """
 
-    def firsts(self) -> Offsets:
-        """Return the place of the first token of each pair."""
-        return np.flatnonzero(self.together)
+    __slots__ = ("counts", "hashes", "together")
+
+    def __init__(
+        self, hashes: Hashes, together: npt.NDArray[np.bool_], counts: Sequence[int]
+    ) -> None:
+        self.hashes = hashes
+        self.together = together
+        self.counts = counts
+
+    def tokens(self, positions: Sequence[int]) -> list[tuple[int, int]]:
+        """Return the positions of the first and the second token of these pairs."""
+        if not positions:
+            return []
+        joined = self.together.nonzero()[0]
+        return [self._tokens(joined.item(position)) for position in positions]
+
+    def _tokens(self, two: int) -> tuple[int, int]:
+        for distance, count in enumerate(self.counts, 1):
+            if two < count:
+                return two, two + distance
+            two -= count
+        raise IndexError(two)
 
 
 def mix(values: Hashes) -> Hashes:
@@ -151,28 +184,28 @@ def split(pieces: Sequence[bytes], kinds: Sequence[tuple[Kind, Sequence[Place]]]
     """
     # A byte that no token has stands in front, behind and between.
     buffer = b"\0".join([b"", *pieces])[:MAX_BUFFER_BYTES] + b"\0"
-    bounds = np.array(list(accumulate([0, *[len(piece) + 1 for piece in pieces]])))
+    bounds = np.array(list(accumulate([len(piece) + 1 for piece in pieces], initial=0)))
     runs, owners, salts = [], [], []
     for kind, places in kinds:
         edges = _edges(buffer, kind, bounds.item(len(places)))
         firsts = edges[0::2].searchsorted(bounds[: len(places) + 1])
         owner = np.arange(len(places)).repeat(firsts[1:] - firsts[:-1])
+        salt = np.frombuffer(b"".join([place.salt for place in places]), "<u8")
         runs.append(edges)
         owners.append(owner)
-        salts.append(np.array([place.salt for place in places], np.uint64)[owner])
+        salts.append(salt[owner])
     hashes = _hash_runs(buffer, np.concatenate(runs), np.concatenate(salts))
     found, end = [], 0
     for (_, places), edges, owner in zip(kinds, runs, owners, strict=True):
         begin, end = end, end + len(owner)
-        found.append(Tokens(buffer, places, edges[0::2], edges[1::2], owner, hashes[begin:end]))
+        found.append(Tokens(buffer, places, edges, owner, hashes[begin:end]))
     return found
 
 
 def _edges(buffer: bytes, kind: Kind, end: int) -> Offsets:
-    """Return where runs of one kind begin and end, in turn."""
+    """Return the offsets of the byte before each run of one kind and of its last byte, in turn."""
     flags = np.frombuffer(buffer[: end + 1].translate(kind.members), np.uint8)
     edges: Offsets = (flags[1:] != flags[:-1]).nonzero()[0]
-    edges += 1
     np.minimum(edges[1::2], edges[0::2] + kind.max_bytes, out=edges[1::2])
     return edges
 
@@ -180,13 +213,10 @@ def _edges(buffer: bytes, kind: Kind, end: int) -> Offsets:
 def _hash_runs(buffer: bytes, edges: Offsets, salts: Hashes) -> Hashes:
     values = np.frombuffer(buffer, np.uint8) + _ONE  # or leading NUL bytes would not count
     values *= _INVERSES[: len(values)]
-    sums: Hashes = np.empty(len(values) + 1, np.uint64)
-    sums[0] = 0
-    values.cumsum(out=sums[1:])
-    starts = edges[0::2]
-    hashes = sums[edges[1::2]]
-    hashes -= sums[starts]
-    hashes *= _POWERS[starts]
+    values.cumsum(out=values)
+    sums = values[edges]
+    hashes: Hashes = sums[1::2] - sums[0::2]
+    hashes *= _POWERS[1:][edges[0::2]]
     hashes ^= salts
     return mix(hashes)
 

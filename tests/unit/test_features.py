@@ -57,6 +57,10 @@ def slow_words(data: bytes, members: bytes, longest: int) -> list[bytes]:
     return [bytes(word[:longest]) for word in found]
 
 
+def salt_of(label: str) -> int:
+    return int.from_bytes(place(label).salt, "little")
+
+
 def slow_hash(word: bytes, salt: int) -> int:
     """The same polynomial with Python's unbounded integers: sum of (byte + 1) / BASE**position."""
     inverse = pow(BASE, -1, 1 << 64)
@@ -86,7 +90,7 @@ def test_tokens_agree_with_the_slow_way(pieces: list[tuple[str, bytes]], longest
         found = split([data for _, data in pieces], wanted)
         for tokens, members, count in zip(found, kinds, counts, strict=True):
             expected = [
-                (label, word.decode("utf-8", "replace"), slow_hash(word, place(label).salt))
+                (label, word.decode("utf-8", "replace"), slow_hash(word, salt_of(label)))
                 for label, data in pieces[:count]
                 for word in slow_words(data, members, longest)
             ]
@@ -99,16 +103,20 @@ def test_pairs_agree_with_the_slow_way() -> None:
     (tokens,) = split([b"buy cheap pills now", b"one two"], [(Kind(WORD_BYTES, 40), places)])
     hashes = tokens.hashes.tolist()
     salts = [zlib.crc32(b"pair%d" % distance) * BASE % (1 << 64) | 1 for distance in range(8)]
-    expected = {
-        distance: [
-            slow_mix((hashes[at] * salts[distance] + hashes[at + distance]) & MASK)
-            for at in range(6 - distance)
-            if (at < 4) == (at + distance < 4)
-        ]
+    together = [
+        (at, at + distance)
         for distance in range(1, 5)
-    }
-    assert {group.distance: group.hashes.tolist() for group in tokens.pairs(5)} == expected
-    assert [group.firsts().tolist() for group in tokens.pairs(4)] == [[0, 1, 2, 4], [0, 1], [0]]
+        for at in range(6 - distance)
+        if (at < 4) == (at + distance < 4)
+    ]
+    pairs = tokens.pairs(5)
+    assert pairs.hashes.tolist() == [
+        slow_mix((hashes[first] * salts[second - first] + hashes[second]) & MASK)
+        for first, second in together
+    ]
+    assert pairs.tokens(range(len(together))) == together
+    assert pairs.tokens([3, 0]) == [(4, 5), (0, 1)]
+    assert split([], [(Kind(WORD_BYTES, 40), [])])[0].pairs(3).tokens([]) == []
 
 
 @given(st.binary(max_size=200))
