@@ -23,15 +23,8 @@ from models.features import extract
 from models.manifest import Manifest
 from models.message import scan
 from models.registry import baseline_directory
-from training.baseline import (
-    PARAMETERS,
-    SEED,
-    Gathered,
-    from_gathered,
-    lessons,
-    pruned,
-    text_of,
-)
+from training.baseline import SEED, Gathered, from_gathered, trained
+from training.baseline_lessons import lessons, text_of
 from training.baseline_sources import (
     GERMAN,
     RECENT_SPAM,
@@ -52,7 +45,7 @@ from training.bench_accuracy_streams import (
 from training.measures import measure
 from training.online import OnlineFilter, StartShare
 from training.protocols import Run, run_stream
-from training.train import Example, fit
+from training.train import Example
 
 Lesson = tuple[str, bytes, bool]
 
@@ -168,8 +161,7 @@ def foreign_baseline(corpora: Corpora, corpus: Path) -> Bundle:
     """Build a baseline from CSDMC2010 and the German texts, to start into other mail with."""
     first = [(one.source, one.raw, is_spam) for one, is_spam in csdmc_by_time(corpora).messages]
     first += [(one.path, bare(one.raw), False) for one in read_source(corpus, GERMAN)]
-    examples = [item.example for item in gathered(first)]
-    learner = pruned(fit(examples, seed=SEED, parameters=PARAMETERS), examples)
+    learner = trained(gathered(first), SEED)
     return learner.publishable(Manifest(origin="baseline", ham_messages=0, spam_messages=0))
 
 

@@ -188,7 +188,7 @@ class ModernDresser:
         return found[1].decode("latin-1") if found else self._of(_NAMES)
 
     def _body(self, text: bytes) -> bytes:
-        page = as_html(text)
+        page = self._page(text)
         match self._below(6):
             case 0:
                 return self._part(b"html", page) + b"\n"
@@ -201,6 +201,9 @@ class ModernDresser:
         )
         top = b'Content-Type: multipart/alternative; boundary="' + boundary + b'"\n'
         return top + parts + b"\n--" + boundary + b"--\n"
+
+    def _page(self, text: bytes) -> bytes:
+        return as_html(text)
 
     def _part(self, subtype: bytes, content: bytes) -> bytes:
         fields = b'Content-Type: text/%s; charset="utf-8"\nContent-Transfer-Encoding: ' % subtype

@@ -59,6 +59,29 @@ def fit(
     return learner
 
 
+def fit_averaged(
+    examples: Sequence[Example],
+    *,
+    seeds: Sequence[int],
+    parameters: ScoreParameters | None = None,
+    on_step: Callable[[], None] = lambda: None,
+) -> OnlineFilter:
+    """Train from nothing in several orders; each weight is the mean of what it became in them.
+
+    What one order taught by chance is averaged away. The counts are the same in every order.
+    """
+    learner = fit(examples, seed=seeds[0], parameters=parameters, on_step=on_step)
+    weights = learner.second.weights.astype(np.int64)
+    energy = learner.second.energy.astype(np.float64)
+    for seed in seeds[1:]:
+        other = fit(examples, seed=seed, parameters=parameters, on_step=on_step).second
+        weights += other.weights
+        energy += other.energy
+    learner.second.weights[:] = np.rint(weights / len(seeds)).astype(np.int32)
+    learner.second.energy[:] = (energy / len(seeds)).astype(np.float32)
+    return learner
+
+
 def _run_epoch(
     learner: OnlineFilter, ordered: Sequence[Example], *, count: bool, on_step: Callable[[], None]
 ) -> None:
