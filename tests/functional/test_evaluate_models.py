@@ -1,5 +1,6 @@
 """``schwamm train`` and ``schwamm model``: from labels to a serving model, and back."""
 
+import hashlib
 import json
 import random
 from pathlib import Path
@@ -361,3 +362,60 @@ def test_a_flood_of_one_mail_is_one_proof_a_day(config, tmp_path):
     (reason,) = [one for one in told["reasons"] if "too little mail to judge by" in one]
     spam = int(reason.partition(" ham and ")[2].split()[0])
     assert 0 < spam <= len(days) + 1
+
+
+def test_what_was_imported_by_mistake_is_taken_back_or_changed(index, config, tmp_path):
+    """One message by the id that train names it by, a whole mailbox by importing it once more."""
+    call(corpus, "import", "--index", index, config=config)
+    _, whole = trained(config)
+    label = (corpus, "label")
+    digest = hashlib.sha256((index.parent / "7.eml").read_bytes()).hexdigest()
+    done = call(*label, digest, "ham", "--reason", "wrong folder", config=config)
+    assert (done.exit_code, done.stdout) == (0, f"{digest}: labelled ham\n")
+    assert trained(config)[1]["model"] != whole["model"]
+    assert call(*label, digest[:10], "spam", config=config).exit_code == 0
+    assert trained(config)[1]["model"] == whole["model"]
+
+    mistake = tmp_path / "mistake"
+    mistake.mkdir()
+    for number in range(3):
+        (mistake / f"{number}.eml").write_bytes(letter(9000 + number, is_spam=True))
+    call(corpus, "import", mistake, "--label", "ham", config=config)
+    assert trained(config)[1]["model"] != whole["model"]
+    done = call(corpus, "import", mistake, "--label", "none", config=config)
+    assert done.stdout == "3 labels taken back, 0 messages had none, 0 skipped\n"
+    assert trained(config)[1]["model"] == whole["model"]
+    done = call(corpus, "import", mistake, "--label", "none", config=config)
+    assert done.stdout == "0 labels taken back, 3 messages had none, 0 skipped\n"
+
+    for wrong in ("0" * 64, digest[:7], ""):
+        done = call(*label, wrong, "none", config=config)
+        assert done.exit_code == 1
+        assert "names no imported message, or several" in done.stderr
+    log = (config.parent / "var" / "corpus" / "labels.jsonl").read_text()
+    assert '"reason":"wrong folder"' in log
+
+
+def test_a_refusal_over_an_imported_ham_names_the_command_that_mends_it(index, config):
+    """A spam imported as ham, late: only the candidate calls it spam, as one should."""
+    call(corpus, "import", "--index", index, config=config)
+    paths = [index.parent / f"{number}.eml" for number in (461, 463, 465, 467, 469, 471)]
+    for path in paths:
+        call(corpus, "import", path, "--label", "ham", config=config)
+    wrong = {hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    done = call(train, config=config)
+    assert done.exit_code == 1
+    assert "of an imported one: schwamm corpus label ID spam" in done.stdout
+    while done.exit_code == 1 and wrong:
+        named = {
+            line.strip().partition(":")[0]
+            for line in done.stdout.splitlines()
+            if line.endswith("ham says imported")
+        }
+        assert named, done.stdout
+        assert named <= wrong
+        for digest in named:
+            assert call(corpus, "label", digest, "spam", config=config).exit_code == 0
+        wrong -= named
+        done = call(train, config=config)
+    assert done.exit_code == 0
