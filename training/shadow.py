@@ -118,7 +118,9 @@ def compare(
         if mail.shadow is None or mail.shadow.model_id != shadow:
             continue
         last = mail.model_id
-        found = beside.setdefault(last, Comparison(live=last, shadow=shadow, scale=scale(last)))
+        if last not in beside:
+            beside[last] = Comparison(live=last, shadow=shadow, scale=scale(last))
+        found = beside[last]
         bands = band(mail.probability, found.scale), band(mail.shadow.probability, watching)
         _add(found, mail, mail.shadow.probability, bands, labels.get(mail.mail_id))
     found = beside.pop(last, Comparison(live="", shadow=shadow))

@@ -79,7 +79,14 @@ def test_only_one_serving_model_is_compared_with_the_one_that_served_last() -> N
     earlier = replace(mail("1", 0.1, 0.999), model_id="baseline-a")
     mails = [earlier, replace(earlier, mail_id="2"), mail("3", 0.1, 0.999), mail("4", 0.1, 0.1)]
     labels = {"1": True, "2": True, "3": True}
-    found = compare(mails, labels, shadow="site-b", scale=usual)
+    asked = []
+
+    def scale(model: str) -> PointsScale:
+        asked.append(model)  # reads a whole model each time
+        return DEFAULT_SCALE
+
+    found = compare(mails, labels, shadow="site-b", scale=scale)
+    assert sorted(asked) == ["baseline-a", "site-a", "site-b"]
     assert (found.live, found.messages, found.beside_others) == ("site-a", 2, 2)
     assert found.by_label["spam"].messages == 1
     assert [one.mail_id for one in found.differences] == ["3"]
