@@ -84,7 +84,7 @@ class Manifest:
         if not isinstance(found, dict):
             raise BundleError("manifest.json is not an object")
         if found.get("format") != FORMAT:
-            has = str(found.get("format"))[:20]
+            has = ascii(found.get("format"))[:20]  # it is printed: nothing may steer a terminal
             raise BundleError(f"the model has format {has}, this version reads {FORMAT}")
         _check_spec(found.get("feature_spec"))
         return cls(

@@ -25,6 +25,7 @@ _SHADOW: Final = "shadow"
 _BUNDLES: Final = "bundles"
 _NAME: Final = re.compile(r"(?:baseline|site)-[0-9a-f]{12}")
 _MAX_POINTER_BYTES: Final = 200
+_SHIPPED: Final = "baseline-"
 _UNFINISHED: Final = ".new-"
 _ABANDONED_AFTER_S: Final = 3600.0
 
@@ -221,6 +222,21 @@ def expand_baseline(directory: Path) -> Path:
     if not (directory / _POINTER).exists():
         registry.promote(name)
     return directory / _BUNDLES / name
+
+
+def mend_shipped(directory: Path, name: str) -> None:
+    """Write the shipped model anew if it is the one of that name and can't be used.
+
+    Raises BundleError if the shipped model is damaged itself, OSError if it can't be written.
+    """
+    registry = Registry(directory)
+    try:
+        registry.load(name)
+    except BundleError:
+        if name.startswith(_SHIPPED) and name in registry.names():
+            shipped = Bundle.load(baseline_directory())
+            if shipped.model_id == name:
+                registry.install(shipped)
 
 
 def _remove_abandoned(bundles: Path) -> None:

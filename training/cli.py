@@ -127,7 +127,11 @@ def corpus() -> None:
 
 @corpus.command("import")
 @click.argument("path", required=False, type=click.Path(path_type=Path))
-@click.option("--label", type=click.Choice(["ham", "spam"]), help="What the mail at PATH is.")
+@click.option(
+    "--label",
+    type=click.Choice(["ham", "spam", "none"]),
+    help="What the mail at PATH is; none takes its labels back.",
+)
 @_INDEX
 @_CONFIG
 @click.option("--who", help="Who says so.  [default: your login name]")
@@ -145,6 +149,24 @@ def corpus_import(
     from training.cli_corpus import run_import  # noqa: PLC0415
 
     run_import(path=path, label=label, index=index, config=config, who=who, as_json=as_json)
+
+
+@corpus.command("label")
+@click.argument("message_id")
+@click.argument("value", type=click.Choice(["ham", "spam", "none"]))
+@click.option("--reason", default="", help="Why, for whoever reads it later.")
+@_CONFIG
+@click.option("--who", help="Who says so.  [default: your login name]")
+def corpus_label(
+    *, message_id: str, value: str, reason: str, config: Path | None, who: str | None
+) -> None:
+    """Say what an imported message really is; "none" takes its label back.
+
+    MESSAGE_ID is the digest that train names it by, or the beginning of it.
+    """
+    from training.cli_corpus import run_label  # noqa: PLC0415
+
+    run_label(message_id, value, reason=reason, config=config, who=who)
 
 
 @click.command()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from gateway.core.handoff import printable
 from gateway.locale import Translator
 from gateway.locale.mailboxes import explain_problem
 from gateway.store.ownership import operator, settings_of_service
@@ -17,6 +18,10 @@ from training.cli_language import no_index, spoken
 from training.corpus import CorpusMessage, CorpusProblem, read_index, read_messages
 from training.corpus.archive import Archive
 from training.corpus.index import find_index
+
+_TAKEN_BACK = "none"
+_LABELS = {"ham": False, "spam": True, _TAKEN_BACK: None}
+_SHORTEST = 8  # characters of a digest that name a message, if no other begins so
 
 
 def archive_of(config: Path | None) -> Archive:
@@ -49,11 +54,15 @@ def run_import(
         problems.append(problem)
         click.echo(explain_problem(problem, _), err=True)
 
-    stream = _labelled(path, label, index, note, _)
+    stream: Iterator[tuple[CorpusMessage, bool | None]]
+    labelled = _labelled(path, label, index, note, _)
     archive = archive_of(config)
     try:
-        watched = SeenMail(archive_directory(config)).watch(stream)
-        added = archive.add(watched, who=who or operator(), reason="import")
+        if label == _TAKEN_BACK:
+            stream = ((message, None) for message, _is_spam in labelled)
+        else:
+            stream = iter(SeenMail(archive_directory(config)).watch(labelled))
+        added = archive.add(stream, who=who or operator(), reason="import")
     except OSError as error:
         text = _("the archive cannot be written: {error}")
         raise click.ClickException(text.format(error=error.strerror or error)) from error
@@ -66,6 +75,9 @@ def run_import(
     }
     if as_json:
         click.echo(json.dumps(counts))
+    elif label == _TAKEN_BACK:
+        text = _("{changed} labels taken back, {known} messages had none, {skipped} skipped")
+        click.echo(text.format(**counts))
     else:
         text = _(
             "{new} new, {changed} with a changed label, {known} known already, {skipped} skipped"
@@ -73,6 +85,31 @@ def run_import(
         click.echo(text.format(**counts))
     if not total:
         click.get_current_context().exit(1)
+
+
+def run_label(
+    digest: str, value: str, *, reason: str, config: Path | None, who: str | None
+) -> None:
+    """Change or take back the label of one imported message."""
+    _ = spoken(settings_of_service(config))
+    archive = archive_of(config)
+    found = [one for one in archive.labels() if one.startswith(digest.lower())]
+    if len(found) != 1 or len(digest) < _SHORTEST:
+        text = _(
+            "{id} names no imported message, or several; train and the file labels.jsonl in "
+            "{folder} show the whole ids"
+        )
+        folder = archive_directory(config)
+        raise click.ClickException(text.format(id=printable(digest), folder=folder))
+    try:
+        archive.relabel(found[0], _LABELS[value], who=who or operator(), reason=reason)
+    except OSError as error:
+        text = _("the archive cannot be written: {error}")
+        raise click.ClickException(text.format(error=error.strerror or error)) from error
+    if value == _TAKEN_BACK:
+        click.echo(_("{id}: label taken back").format(id=found[0]))
+    else:
+        click.echo(_("{id}: labelled {label}").format(id=found[0], label=value))
 
 
 def _labelled(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from gateway.locale import Translator
 from gateway.locale.bundles import explain_bundle_error
 from gateway.store.ownership import operator, settings_of_service
 from models.bundle import Bundle, BundleError
-from models.registry import Registry, expand_baseline
+from models.registry import Registry, expand_baseline, mend_shipped
 from training.cli_language import spoken
 from training.cli_model_history import History, Promotion
 
@@ -26,12 +27,27 @@ GATE = "gate_passed"
 def models_directory(config: Path | None) -> Path:
     """Return where the models of this gateway lie; the shipped one is put there if need be.
 
-    Raises ConfigError, and BundleError if the shipped model is damaged.
+    Raises ConfigError, BundleError if the shipped model is damaged, click's error where it can't
+    be written.
     """
-    directory = settings_of_service(config).models_directory
+    settings = settings_of_service(config)
+    directory = settings.models_directory
     if not Registry(directory).names():
-        expand_baseline(directory)
+        try:
+            expand_baseline(directory)
+        except OSError as error:
+            raise not_writable(directory, error, spoken(settings)) from error
     return directory
+
+
+def not_writable(directory: Path, error: OSError, _: Translator) -> click.ClickException:
+    """Return what to say of a models' folder that can't be written, and what to do."""
+    text = _("the models' folder cannot be written: {error}").format(error=error.strerror or error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        step = _("make room in {folder}: a model takes about 45 MB")
+    else:
+        step = _("make {folder} writable for the user that runs Schwamm")
+    return click.ClickException(f"{text}; {step.format(folder=directory)}")
 
 
 def run_list(*, config: Path | None, as_json: bool) -> None:
@@ -51,8 +67,7 @@ def run_list(*, config: Path | None, as_json: bool) -> None:
     table.add_column(_("made"), no_wrap=True, min_width=10, max_width=10)
     for heading in ("ham", "spam"):
         table.add_column(heading, justify="right")
-    for heading in (_("gate"), _("problem")):
-        table.add_column(heading, overflow="fold")
+    table.add_column(_("gate"), no_wrap=True)
     for row in rows:
         table.add_row(
             str(row["model"]),
@@ -61,9 +76,11 @@ def run_list(*, config: Path | None, as_json: bool) -> None:
             _number(row["ham_messages"]),
             _number(row["spam_messages"]),
             gates[row["gate_passed"]],
-            str(row["problem"] or ""),
         )
     Console().print(table)
+    for row in rows:  # below: sentences do not fit into a column
+        if row["problem"]:
+            click.echo(_("cannot be used: {why}").format(why=row["problem"]))
 
 
 def run_verify(name: str | None, *, config: Path | None) -> None:
@@ -89,15 +106,30 @@ def run_promote(name: str, *, config: Path | None, force: bool) -> None:
     """Make a model serve; one that failed its gate only by force."""
     _ = _spoken(config)
     directory = _directory(config)
+    try:
+        mend_shipped(directory, name)
+    except OSError as error:
+        raise not_writable(directory, error, _) from error
+    except BundleError:
+        pass  # told when it is loaded
     bundle = loaded(Registry(directory), name, _)
-    if gate_of(bundle) is False and not force:
+    passed = gate_of(bundle)
+    if bundle.origin == "site" and not passed and not force:
         text = _(
             "{model} did not pass its gate ('model show {model}' tells its measures); "
             "--force promotes it all the same"
         )
+        if passed is None:
+            text = _(
+                "{model} was never judged by a gate: make a candidate of this site's mail "
+                "(schwamm train); --force promotes it all the same"
+            )
         raise click.ClickException(text.format(model=name))
     why = "promoted by force" if force else "promoted"
-    done = _told(lambda: History(directory).promote(name, who=operator(), why=why), _)
+    done = _told(directory, lambda: History(directory).promote(name, who=operator(), why=why), _)
+    if done.name == done.previous:
+        click.echo(_("{model} served already").format(model=done.name))
+        return
     before = done.previous or _("none")
     click.echo(_("{model} serves; before it: {before}").format(model=done.name, before=before))
 
@@ -106,7 +138,7 @@ def run_rollback(*, config: Path | None) -> None:
     """Let the model serve again that served before."""
     _ = _spoken(config)
     directory = _directory(config)
-    done = _told(lambda: History(directory).rollback(who=operator()), _)
+    done = _told(directory, lambda: History(directory).rollback(who=operator()), _)
     text = _("{model} serves again; {before} is kept")
     click.echo(text.format(model=done.name, before=done.previous))
 
@@ -144,14 +176,13 @@ def loaded(registry: Registry, name: str | None, _: Translator) -> Bundle:
         raise click.ClickException(explain_bundle_error(error, _)) from error
 
 
-def _told(change: Callable[[], Promotion], _: Translator) -> Promotion:
+def _told(directory: Path, change: Callable[[], Promotion], _: Translator) -> Promotion:
     try:
         return change()
     except BundleError as error:
         raise click.ClickException(explain_bundle_error(error, _)) from error
     except OSError as error:
-        text = _("the models' folder cannot be written: {error}")
-        raise click.ClickException(text.format(error=error.strerror or error)) from error
+        raise not_writable(directory, error, _) from error
 
 
 def _number(value: object) -> str:

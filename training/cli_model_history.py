@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.bundle import BundleError
-from models.registry import Registry
+from models.registry import Registry, mend_shipped
 
 _FILE = "history.jsonl"
+_BACK = "rollback"
+_TWO = 2  # the serving model and one before it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +50,33 @@ class History:
     def promote(self, name: str, *, who: str, why: str) -> Promotion:
         """Make a model the serving one and remember which it replaced.
 
+        The shipped model is written anew if it was damaged.
+
         Raises BundleError if it cannot serve; then nothing has changed.
         """
+        with self._alone():
+            return self._promote(name, who=who, why=why)
+
+    def rollback(self, *, who: str) -> Promotion:
+        """Go back to the model that served before the serving one.
+
+        Going back twice goes two steps back. Raises BundleError if there is nothing before.
+        """
+        with self._alone():
+            path = self._path()
+            if len(path) < _TWO:
+                raise BundleError("no earlier model is on record: nothing to go back to")
+            return self._promote(path[-2], who=who, why=_BACK)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait for whoever promotes in the same moment: each is told what served before."""
+        with self._file.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _promote(self, name: str, *, who: str, why: str) -> Promotion:
+        mend_shipped(self._registry.directory, name)
         self._registry.load(name)
         promotion = Promotion(
             name=name,
@@ -61,23 +90,18 @@ class History:
         self._registry.promote(name)
         return promotion
 
-    def rollback(self, *, who: str) -> Promotion:
-        """Go back to the model that served before the serving one.
-
-        Going back twice goes two steps back. Raises BundleError if there is nothing before.
-        """
-        serving = self._serving()
-        earlier = self._before(serving)
-        if not earlier:
-            raise BundleError("no earlier model is on record: nothing to go back to")
-        return self.promote(earlier, who=who, why="rollback")
-
-    def _before(self, serving: str) -> str:
-        steps = [p for p in self.promotions() if p.why != "rollback" and p.previous != p.name]
-        for promotion in reversed(steps):
-            if promotion.name == serving:
-                return promotion.previous
-        return ""
+    def _path(self) -> tuple[str, ...]:
+        """The models that led to the serving one, without what was gone back from."""
+        before: tuple[str, ...] = ()
+        path: tuple[str, ...] = ()
+        for one in self.promotions():
+            before = _as_it_was(before, path, one.previous)
+            path = before
+            if one.why == _BACK and one.name in before[:-1]:
+                path = before[: _last(before[:-1], one.name) + 1]
+            elif one.name != one.previous:
+                path = (*before, one.name)
+        return _as_it_was(before, path, self._serving())
 
     def _serving(self) -> str:
         try:
@@ -103,6 +127,21 @@ class History:
             file.write(f"{json.dumps(fields)}\n".encode())
             file.flush()
             os.fsync(file.fileno())
+
+
+def _as_it_was(before: tuple[str, ...], path: tuple[str, ...], serving: str) -> tuple[str, ...]:
+    """Of two paths the one that ends in what serves: the last change may not have come to be.
+
+    Neither does where the pointer was set by other means, as by a restored backup.
+    """
+    for one in (path, before):
+        if one and one[-1] == serving:
+            return one
+    return (*path, serving) if serving else ()
+
+
+def _last(path: tuple[str, ...], name: str) -> int:
+    return len(path) - 1 - path[::-1].index(name)
 
 
 def _parsed(line: str) -> Promotion | None:

@@ -22,7 +22,7 @@ _ORIGINS = {
     "baseline": N_("shipped with Schwamm; it has never seen mail of this site"),
     "site": N_("trained on mail of this site"),
 }
-_GATES = {None: N_("none"), True: N_("passed"), False: N_("failed")}
+_GATES = {None: N_("never judged"), True: N_("passed"), False: N_("failed")}
 LEARNED_UNTIL = "learned_until"
 """The metric of that name is ``training.candidate``'s, which takes a second to import."""
 

@@ -19,7 +19,7 @@ from models.bundle import BundleError
 from models.calibration import DEFAULT_SCALE, PointsScale
 from models.registry import Registry
 from training.cli_language import spoken
-from training.cli_model import known, models_directory, pointed
+from training.cli_model import known, models_directory, not_writable, pointed
 from training.shadow import Band, Comparison, compare
 from training.site_index import site_index
 
@@ -36,7 +36,8 @@ def run_shadow(name: str, *, config: Path | None) -> None:
     settings = settings_of_service(config)
     _ = spoken(settings)
     try:
-        registry = Registry(models_directory(config))
+        directory = models_directory(config)
+        registry = Registry(directory)
         if name != "none":
             known(registry, name, _)
         if name == pointed(registry):
@@ -46,8 +47,7 @@ def run_shadow(name: str, *, config: Path | None) -> None:
     except BundleError as error:
         raise click.ClickException(explain_bundle_error(error, _)) from error
     except OSError as error:
-        text = _("the models' folder cannot be written: {error}")
-        raise click.ClickException(text.format(error=error.strerror or error)) from error
+        raise not_writable(directory, error, _) from error
     if name == "none":
         click.echo(_("No model is watched any more."))
     else:
@@ -82,18 +82,13 @@ def _compared(settings: Settings, registry: Registry, shadow: str, days: int) ->
     with site_index(settings) as index:
         labels = {one.mail_id: one.is_spam for one in index.labels.book().standing}
         mails = index.scored.sample(now - days * DAY_MS, now + DAY_MS, a_day=_A_DAY)
-        return compare(
-            mails,
-            labels,
-            shadow=shadow,
-            scales=(_scale(registry, None), _scale(registry, shadow)),
-        )
+        return compare(mails, labels, shadow=shadow, scale=lambda name: _scale(registry, name))
 
 
-def _scale(registry: Registry, name: str | None) -> PointsScale:
+def _scale(registry: Registry, name: str) -> PointsScale:
     """The scale of a model; the usual one for a model that is gone meanwhile."""
     try:
-        bundle = registry.current() if name is None else registry.load(name)
+        bundle = registry.load(name)
     except BundleError:
         return DEFAULT_SCALE
     return bundle.manifest.points_scale
@@ -117,6 +112,12 @@ def _tell(found: Comparison, days: int, _: Translator) -> None:
             percent=f"{100 * found.agreed / found.messages:.2f}",
         )
     )
+    if found.beside_others:
+        click.echo(
+            _("not among them: {number} that came while another model served").format(
+                number=found.beside_others
+            )
+        )
     console = Console(soft_wrap=False, highlight=False)
     table = Table(box=None, pad_edge=False)
     for heading in (_("serving"), _("watched")):

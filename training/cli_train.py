@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from training.candidate import train_candidate
 from training.cli_corpus import archive_directory, archive_of
 from training.cli_evaluate import progress_display
 from training.cli_language import no_index, spoken
-from training.cli_model import models_directory
+from training.cli_model import models_directory, not_writable
 from training.cli_train_labels import tell_labels
 from training.cli_train_tell import as_json, tell
 from training.corpus import CorpusMessage, CorpusProblem, read_index
@@ -78,9 +79,9 @@ def run_train(request: TrainRequest) -> None:
         directory = models_directory(request.config)
         start = None if request.from_nothing else Bundle.load(baseline_directory())
         shipped = fixed_set.load(baseline_directory())
+        live = _live(directory, _)
     except (BundleError, ValueError) as error:
         raise click.ClickException(explain_bundle_error(error, _)) from error
-    live = _live(directory, _)
     with progress_display(None, wanted=request.progress, _=_) as step:
         lessons, labels = _lessons(request, settings, note, step, _)
         try:
@@ -91,8 +92,7 @@ def run_train(request: TrainRequest) -> None:
     try:
         name = publish(candidate.bundle, directory)
     except OSError as error:
-        text = _("the models' folder cannot be written: {error}")
-        raise click.ClickException(text.format(error=error.strerror or error)) from error
+        raise not_writable(directory, error, _) from error
     if request.as_json:
         click.echo(json.dumps(as_json(name, candidate, labels, len(problems))))
     else:
@@ -110,7 +110,23 @@ def _lessons(
 ) -> tuple[Lessons, LabelReport | None]:
     """The mail to learn; nothing of it came later than now, whatever it says itself."""
     lessons, labels = _gathered(request, settings, note, step, _)
-    lessons.times = not_after(lessons.times, time.time() + _CLOCKS_DIFFER_S)
+    now, every = time.time(), len(lessons)
+    times = not_after(lessons.times, now + _CLOCKS_DIFFER_S)
+    ahead = times.count(None) - lessons.times.count(None)
+    lessons.times = times
+    if 2 * ahead > every:
+        text = _(
+            "this machine's clock shows {now}, and {ahead} of {every} messages came later: "
+            "set the clock, then train again"
+        )
+        shown = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+        raise click.ClickException(text.format(now=shown, ahead=ahead, every=every))
+    if ahead:
+        text = _(
+            "dated in the future, taken as mail without a time: {ahead} of {every}; "
+            "if that is much, look at this machine's clock"
+        )
+        click.echo(text.format(ahead=ahead, every=every), err=True)
     return lessons, labels
 
 
@@ -144,6 +160,14 @@ def _merged(request: TrainRequest, _: Translator) -> Lessons:
             lessons.extend(read_count_file(path).lessons)
         except CountFileError as error:
             raise click.ClickException(error.told(_)) from error
+    given = len(lessons)
+    lessons, changed = lessons.last_word()
+    for text, number in (
+        (_("messages that are in several files and count once: {number}"), given - len(lessons)),
+        (_("of them labelled otherwise in a file named later, which counts: {number}"), changed),
+    ):
+        if number:
+            click.echo(text.format(number=number), err=True)
     _refuse_strangers(request.without, {*lessons.voices} - {IMPORTED}, _)
     trusted = {IMPORTED, *lessons.trusted}
     heard = [
@@ -215,10 +239,12 @@ def _mail(
     return chain.from_iterable(read_index(index, on_problem=note) for index in indexes)
 
 
-def _live(directory: Path, _: Translator) -> Bundle | None:
+def _live(directory: Path, _: Translator) -> Bundle:
+    """The model that serves, which is the shipped one where the promoted one can't be used."""
     try:
         return Registry(directory).current()
     except BundleError as error:
         text = _("the model that serves cannot be compared with: {error}")
         click.echo(text.format(error=explain_bundle_error(error, _)), err=True)
-        return None
+        click.echo(_("the shipped one serves in its place and is compared with"), err=True)
+        return Bundle.load(baseline_directory())

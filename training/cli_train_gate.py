@@ -56,8 +56,8 @@ class GateResult:
     """What the gate found. ``reasons`` are plain sentences, empty when the candidate passed.
 
     ``live`` and ``differences`` (candidate minus live) are None and empty where no model serves.
-    ``newly_caught`` are the positions of held-out ham that only the candidate calls spam, the
-    surest first: where a label is wrong, these are the mails to look at.
+    ``newly_caught`` are the positions of held-out ham that only the candidate calls spam, or would
+    have marked, the surest first: where a label is wrong, these are the mails to look at.
     """
 
     candidate: Measures
@@ -101,6 +101,7 @@ def judge(
     limits = (threshold, threshold)
     found = paired_differences(is_spam, candidate, live, thresholds=limits, resamples=resamples)
     caught_now = ~is_spam & (live >= threshold)
+    newly_marked = ~is_spam & (candidate >= COSTS_FROM) & (live < COSTS_FROM)
     lost = int((candidate[~is_spam] >= COSTS_FROM).sum() - (live[~is_spam] >= COSTS_FROM).sum())
     if lost > 0:
         reasons.append(say(_COSTS_HAM).format(ham=int((~is_spam).sum()), lost=lost))
@@ -110,7 +111,7 @@ def judge(
         live=measure(is_spam, live, threshold=threshold),
         differences=found,
         reasons=tuple(reasons),
-        newly_caught=_surest(caught & ~caught_now, candidate),
+        newly_caught=_surest((caught & ~caught_now) | newly_marked, candidate),
     )
 
 

@@ -7,7 +7,7 @@ import time
 import click
 
 from gateway.locale import Translator
-from gateway.locale.drifting import explain_drift
+from gateway.locale.drifting import drift_step, explain_drift
 from gateway.settings import Settings
 from gateway.store.drifting import drift, drift_by_day
 from models.drift import Step
@@ -63,7 +63,7 @@ def tell_voices(candidate: Candidate, _: Translator) -> None:
 
 
 def tell_drift(settings: Settings) -> None:
-    """Print in what the mail of the last days differs from that of the weeks before."""
+    """Print in what the mail of the last days differs from the weeks before, and what to do."""
     now = time.time_ns() // 1_000_000
     chosen = chosen_language(settings)
     with site_index(settings) as index:
@@ -71,6 +71,7 @@ def tell_drift(settings: Settings) -> None:
     for one in found:
         if one.step is not Step.WAIT:
             click.echo(explain_drift(one.code, one.parameters, chosen))
+            click.echo(f"  -> {drift_step(one.step, chosen)}")
 
 
 def _tell_disputes(report: LabelReport, _: Translator) -> None:

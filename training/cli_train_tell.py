@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from gateway.locale import Translator
@@ -14,6 +16,7 @@ from training.lessons import IMPORTED
 from training.report_texts import LANGUAGES
 
 _MOST_SUSPECTS = 10
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def as_json(
@@ -89,6 +92,8 @@ def _tell_suspects(suspects: tuple[Suspect, ...], _: Translator) -> None:
             "schwamm quarantine label ID spam"
         )
     )
+    if any(_DIGEST.fullmatch(one.name) for one in suspects if one.person == IMPORTED):
+        click.echo(_("of an imported one: schwamm corpus label ID spam"))
     for one in suspects[:_MOST_SUSPECTS]:
         said = _("imported") if one.person == IMPORTED else one.person
         click.echo(

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gateway.core.handoff import printable
 from gateway.locale import N_, Translator
 from models.arrays import ArrayFileError, open_regular
 from models.features import FEATURE_SPEC, Features
@@ -165,10 +166,11 @@ def _lessons(arrays: dict[str, Array]) -> tuple[Lessons, list[SlabKey]]:
     head = json.loads(arrays["head"].tobytes())
     if head["format"] != FORMAT:
         wrong = N_("it has format {found}, this version reads {wanted}")
-        raise CountFileError(wrong, found=str(head["format"])[:20], wanted=FORMAT)
+        raise CountFileError(wrong, found=printable(str(head["format"])[:20]), wanted=FORMAT)
     if head["feature_spec"] != FEATURE_SPEC:
         wrong = N_("it holds features {found}, this version extracts {wanted}")
-        raise CountFileError(wrong, found=str(head["feature_spec"])[:20], wanted=FEATURE_SPEC)
+        found = str(head["feature_spec"])[:20]
+        raise CountFileError(wrong, found=printable(found), wanted=FEATURE_SPEC)
     keys = [(_shown(month), _shown(customer)) for month, customer in head["slabs"]]
     voices = [_shown(person) for person in head["voices"]]
     lessons = Lessons(trusted={_shown(person) for person in head["trusted"]})

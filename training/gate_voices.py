@@ -21,7 +21,7 @@ from gateway.locale import N_, Translator
 from training.lessons import IMPORTED, OTHERS
 from training.measures import BoolArray, FloatArray
 from training.measures_bootstrap import Difference, paired_differences
-from training.split import IntArray
+from training.split import IntArray, once_a_day
 
 MIN_LABELS = 20
 """Labels of a person below which no model is turned, and none is examined."""
@@ -63,12 +63,15 @@ SHIPPED_SET = N_(
 class Voices:
     """Who labelled what, by position in order of time; ``groups`` numbers the campaigns.
 
+    Of a campaign one message a day and label judges, as it teaches.
+
     ``trusted`` are people who may change models anyway, so they may be the only ones who label.
     """
 
     names: Sequence[str]
     is_spam: BoolArray
     groups: IntArray
+    times: Sequence[float | None]
     trusted: frozenset[str] = frozenset()
 
 
@@ -162,6 +165,7 @@ class _Inquiry:
             cut = len(others) - round(len(others) * share)
             learned, test = others[:cut], others[cut:]
             test = test[~np.isin(groups[test], groups[learned])]
+            test = once_a_day(test, self._voices.times, groups, self._voices.is_spam)
             if _judges(self._voices.is_spam[test]):
                 break
         return learned, test

@@ -92,10 +92,27 @@ class Lessons:
             trusted=set(self.trusted),
         )
 
+    def last_word(self) -> tuple[Lessons, int]:
+        """Return each message once, with its last label, and how many had another before.
+
+        A message is known by its time, features, fingerprint and customer.
+        """
+        places: dict[tuple[float | None, bytes, bytes, str], int] = {}
+        changed = 0
+        for place, (time, example, prints, customer) in enumerate(
+            zip(self.times, self.examples, self.prints, self.customers, strict=True)
+        ):
+            key = (time, example.stored, prints.to_bytes(), customer)
+            earlier = places.pop(key, place)
+            changed += self.examples[earlier].is_spam is not example.is_spam
+            places[key] = place
+        return self.chosen(list(places.values())), changed
+
     def in_canonical_order(self) -> Lessons:
         """Return them by time, and then by content: the same, wherever they were gathered.
 
-        A message without a time gets that of the one before it.
+        A message without a time gets that of the one before it. What is the same in all of this
+        is one message that was handed in twice, and counts once.
         """
         _, filled = order_by_time(self.times)
         keys = [
@@ -105,7 +122,8 @@ class Lessons:
             )
         ]
         timed = replace(self, times=[float(time) for time in filled])
-        return timed.chosen(sorted(range(len(keys)), key=keys.__getitem__))
+        places = {key: place for place, key in enumerate(keys)}
+        return timed.chosen([places[key] for key in sorted(places)])
 
 
 def gather(stream: LabelledStream, *, on_step: Callable[[], None] = lambda: None) -> Lessons:

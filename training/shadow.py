@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.store.scored import ScoredMail
-from models.calibration import PointsScale
+from models.calibration import DEFAULT_SCALE, PointsScale
 
 _MOST_DIFFERENCES = 20
 
@@ -44,15 +44,25 @@ class ByLabel:
 
 @dataclass(slots=True, kw_only=True)
 class Comparison:
-    """Counts by pairs of bands (serving model, watched model), and the messages that moved."""
+    """Counts by pairs of bands (serving model, watched model), and the messages that moved.
+
+    ``beside_others`` are messages that were scored while another model served: left out.
+    """
 
     live: str
     shadow: str
+    scale: PointsScale = DEFAULT_SCALE
     messages: int = 0
+    beside_others: int = 0
     agreed: int = 0
     bands: dict[tuple[Band, Band], int] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
     by_label: dict[str, ByLabel] = field(default_factory=dict)
+
+    def only_the_greatest(self) -> None:
+        """Keep the differences that matter: of labelled mail first, then the greatest."""
+        self.differences.sort(key=lambda one: (not one.label, -abs(one.live - one.shadow)))
+        del self.differences[_MOST_DIFFERENCES:]
 
     def as_json(self) -> dict[str, object]:
         """Return what ``model compare --json`` prints."""
@@ -61,6 +71,7 @@ class Comparison:
             "shadow": self.shadow,
             "messages": self.messages,
             "agreed": self.agreed,
+            "beside_others": self.beside_others,
             "bands": [
                 {"live": one.value, "shadow": other.value, "messages": number}
                 for (one, other), number in sorted(self.bands.items())
@@ -92,39 +103,57 @@ def compare(
     labels: Mapping[str, bool],
     *,
     shadow: str,
-    scales: tuple[PointsScale, PointsScale],
+    scale: Callable[[str], PointsScale],
 ) -> Comparison:
-    """Compare on the messages that ``shadow`` was watching.
+    """Compare on the messages that ``shadow`` was watching, with the model that served last then.
 
-    ``labels`` tells of mail ids whether they are spam; ``scales`` are those of the serving model
-    and of the watched one. The most different messages are kept, at most twenty.
+    ``mails`` come by time. ``labels`` tells of mail ids whether they are spam, ``scale`` what the
+    probabilities of a model of that name are worth. The most different messages are kept, at most
+    twenty.
     """
-    found = Comparison(live="", shadow=shadow)
+    watching = scale(shadow)
+    beside: dict[str, Comparison] = {}
+    last = ""
     for mail in mails:
         if mail.shadow is None or mail.shadow.model_id != shadow:
             continue
-        found.live = mail.model_id
-        found.messages += 1
-        bands = band(mail.probability, scales[0]), band(mail.shadow.probability, scales[1])
-        found.bands[bands] = found.bands.get(bands, 0) + 1
-        label = labels.get(mail.mail_id)
-        name = "" if label is None else "spam" if label else "ham"
-        if label is not None:
-            _judge(found.by_label.setdefault(name, ByLabel()), bands, is_spam=label)
-        if bands[0] is bands[1]:
-            found.agreed += 1
-        else:
-            found.differences.append(
-                Difference(
-                    mail_id=mail.mail_id,
-                    live=round(mail.probability, 4),
-                    shadow=round(mail.shadow.probability, 4),
-                    label=name,
-                )
-            )
-    found.differences.sort(key=lambda one: (not one.label, -abs(one.live - one.shadow)))
-    del found.differences[_MOST_DIFFERENCES:]
+        last = mail.model_id
+        if last not in beside:
+            beside[last] = Comparison(live=last, shadow=shadow, scale=scale(last))
+        found = beside[last]
+        bands = band(mail.probability, found.scale), band(mail.shadow.probability, watching)
+        _add(found, mail, mail.shadow.probability, bands, labels.get(mail.mail_id))
+    found = beside.pop(last, Comparison(live="", shadow=shadow))
+    found.only_the_greatest()
+    found.beside_others = sum(other.messages for other in beside.values())
     return found
+
+
+def _add(
+    found: Comparison,
+    mail: ScoredMail,
+    watched: float,
+    bands: tuple[Band, Band],
+    label: bool | None,
+) -> None:
+    found.messages += 1
+    found.bands[bands] = found.bands.get(bands, 0) + 1
+    name = "" if label is None else "spam" if label else "ham"
+    if label is not None:
+        _judge(found.by_label.setdefault(name, ByLabel()), bands, is_spam=label)
+    if bands[0] is bands[1]:
+        found.agreed += 1
+        return
+    found.differences.append(
+        Difference(
+            mail_id=mail.mail_id,
+            live=round(mail.probability, 4),
+            shadow=round(watched, 4),
+            label=name,
+        )
+    )
+    if len(found.differences) > 2 * _MOST_DIFFERENCES:
+        found.only_the_greatest()
 
 
 def _judge(counts: ByLabel, bands: tuple[Band, Band], *, is_spam: bool) -> None:

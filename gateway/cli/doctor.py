@@ -18,6 +18,7 @@ from gateway.core.dns import Budget
 from gateway.core.errors import ConfigError, IndexUnavailableError, ResolverError
 from gateway.core.routing import Domain, NextHop, NextHopKind
 from gateway.locale import Translator, translator
+from gateway.locale.bundles import explain_bundle_error
 from gateway.locale.drifting import drift_step, explain_drift
 from gateway.locale.reasons import LIST_REASONS, explain_code
 from gateway.locale.words import STATES, word
@@ -117,8 +118,12 @@ def _model(settings: Settings, _: Translator) -> Finding:
     try:
         bundle = registry.current()
     except BundleError as error:
-        mend = _("promote another one, see schwamm model list; schwamm init mends the shipped one")
-        return Finding(check="model", ok=False, text=str(error), mend=mend)
+        mend = _(
+            "let another one serve: schwamm model list, schwamm model promote NAME; the shipped "
+            "one is made anew by that"
+        )
+        text = explain_bundle_error(error, _)
+        return Finding(check="model", ok=False, text=text, mend=mend)
     return Finding(check="model", ok=True, text=bundle.model_id)
 
 

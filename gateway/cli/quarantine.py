@@ -24,7 +24,7 @@ from gateway.locale.reasons import HOLD_REASONS, explain_code
 from gateway.locale.words import LABELS, STATES, spoken, word
 from gateway.quarantine.review import UNKNOWN_MAIL, LabelValue, ReviewError
 from gateway.settings import Settings
-from gateway.store.views import MessageView, QuarantineFilter
+from gateway.store.views import LabelRow, MessageView, QuarantineFilter
 
 _WAIT_S = 10.0
 _STATES = {
@@ -153,7 +153,14 @@ def _shown_json(view: MessageView) -> dict[str, object]:
         "client": view.facts.session.ip,
         "events": [event.json() for event in view.events],
         "labels": [
-            {"label": label.label, "person": label.person, "reason": label.reason}
+            {
+                "label": label.label,
+                "person": label.person,
+                "role": label.role,
+                "at": iso_utc(label.at_ms),
+                "reason": label.reason,
+                "source": label.source,
+            }
             for label in view.labels
         ],
     }
@@ -177,7 +184,7 @@ def _print_view(view: MessageView, chosen: str) -> None:
         for copy in view.copies
     ]
     rows += [
-        (_("Label by {person}").format(person=given.person), word(LABELS, given.label, chosen))
+        (_("Label by {person}").format(person=given.person), _label_told(given, chosen))
         for given in view.labels
     ]
     for heading, value in rows:
@@ -190,6 +197,13 @@ def _print_view(view: MessageView, chosen: str) -> None:
     click.echo("")
     for line in explained(facts.verdict, chosen):
         click.echo(printable(line))
+
+
+def _label_told(given: LabelRow, chosen: str) -> str:
+    """What somebody said of a mail, when, through what, and why if they told."""
+    why = f": {given.reason}" if given.reason else ""
+    said = word(LABELS, given.label, chosen)
+    return f"{said} ({iso_utc(given.at_ms)}, {given.source}){why}"
 
 
 @quarantine.command()

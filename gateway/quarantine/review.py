@@ -158,7 +158,10 @@ class Review:
         except RecordMissingError:
             if not self.listings.has_label_features(mail_id):
                 raise ReviewError(
-                    N_("{id} can no longer be labelled: its bytes are not kept any more"),
+                    N_(
+                        "{id} can no longer be labelled: its bytes are not kept any more; save the "
+                        "mail from its mailbox, then: schwamm corpus import FILE --label spam"
+                    ),
                     id=mail_id,
                 ) from None
         return Event(at_ms=self.clock.now_ms(), what=What.LABEL, mail_id=mail_id, detail=detail)

@@ -33,6 +33,7 @@ from gateway.smtp.intake import Intake
 from gateway.store.index import Index
 from gateway.store.journal import Journal
 from gateway.store.records import FileRecords
+from training.cli_train_labels import tell_drift
 
 DAY_MS = 86_400_000
 TODAY_MS = 20_780 * DAY_MS + DAY_MS // 2
@@ -223,6 +224,23 @@ def test_mail_in_a_strange_tongue_asks_for_a_retraining(site: Site, english: Str
         (row,) = [one for one in rows if said["unknown"] in str(one["text"])]
         assert row["ok"] is False
         assert said["retrain"] in str(row["mend"])
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_train_prints_the_step_with_the_finding(
+    site: Site,
+    english: Stream,
+    language: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    site.receive(days_of(in_a_strange_tongue(english), RECENTLY, 70, seed=2))
+    monkeypatch.setattr("time.time_ns", lambda: TODAY_MS * 1_000_000)
+    monkeypatch.setenv("LC_ALL", f"{language}_XX.UTF-8")
+    tell_drift(site.settings)
+    told = capsys.readouterr().out.splitlines()
+    place = next(n for n, line in enumerate(told) if SAID[language]["unknown"] in line)
+    assert told[place + 1] == f"  -> {SAID[language]['retrain']}"
 
 
 @pytest.mark.parametrize("pattern", ["german/*.eml", "spam/*.eml"], ids=["german-ham", "spam"])

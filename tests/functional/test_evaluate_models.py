@@ -1,5 +1,6 @@
 """``schwamm train`` and ``schwamm model``: from labels to a serving model, and back."""
 
+import hashlib
 import json
 import random
 from pathlib import Path
@@ -298,3 +299,123 @@ def test_where_next_to_nothing_is_labelled_it_says_so(config):
     done = call(train, config=config)
     assert done.exit_code == 1
     assert "too little labelled mail: ham and spam are needed" in done.stderr
+
+
+def test_where_the_serving_model_is_damaged_a_candidate_is_compared_with_the_shipped_one(
+    index, config
+):
+    """It is the shipped one that serves then; a candidate compared with nothing passes easily."""
+    _, told = trained(config, "--corpus", index)
+    call(model, "promote", told["model"], config=config)
+    weights = models(config) / "bundles" / told["model"] / "weights.npy"
+    weights.write_bytes(b"\x01" * weights.stat().st_size)
+    done, again = trained(config, "--corpus", index)
+    assert "the shipped one serves in its place" in done.stderr
+    assert again["live"] == told["live"]
+    assert again["live"] is not None
+
+
+def dated(folder: Path, year: int, numbers: range) -> str:
+    """Mail of that year; returns its lines for an index."""
+    folder.mkdir(exist_ok=True)
+    lines = []
+    for number in numbers:
+        raw = letter(number, is_spam=number % 2 == 1).replace(b"Aug 2002", b"Aug %d" % year)
+        (folder / f"{number}.eml").write_bytes(raw)
+        lines.append(f"{'spam' if number % 2 else 'ham'} {folder}/{number}.eml\n")
+    return "".join(lines)
+
+
+def test_a_clock_behind_the_mail_is_no_ground_to_judge_on(config, tmp_path):
+    """Without the mail's times nobody can tell what came later."""
+    folder = tmp_path / "more"
+    lines = dated(folder, 2090, range(260)) + dated(folder, 2002, range(260, 480))
+    (tmp_path / "most").write_text(lines)
+    done = call(train, "--corpus", tmp_path / "most", config=config)
+    assert done.exit_code == 1
+    assert "260 of 480 messages came later: set the clock" in done.stderr
+    lines = dated(folder, 2090, range(9)) + dated(folder, 2002, range(9, 480))
+    (tmp_path / "few").write_text(lines)
+    done, told = trained(config, "--corpus", tmp_path / "few")
+    assert "taken as mail without a time: 9 of 480" in done.stderr
+    assert told["held_out"] > 100
+
+
+def test_a_flood_of_one_mail_is_one_proof_a_day(config, tmp_path):
+    """A hundred copies of one spam among the latest mail are no hundred spam to judge by."""
+    folder, lines = tmp_path / "flood", []
+    folder.mkdir()
+    for number in range(400):
+        is_copy = number >= 200 and number % 2 == 1
+        raw = letter(0 if is_copy else number, is_spam=number % 2 == 1)
+        raw = raw.replace(
+            b"Thu, 01 Aug 2002 00:", b"Thu, %02d Aug 2002 %02d:" % (1 + number // 24, number % 24)
+        )
+        if is_copy:
+            raw = raw.replace(b"Subject:", b"X-Number: %d\nSubject:" % number)
+        (folder / f"{number}.eml").write_bytes(raw)
+        lines.append(f"{'spam' if number % 2 else 'ham'} {number}.eml\n")
+    (folder / "index").write_text("".join(lines))
+    _, told = trained(config, "--corpus", folder / "index")
+    assert told["gate_passed"] is False
+    days = {1 + number // 24 for number in range(200, 400)}
+    (reason,) = [one for one in told["reasons"] if "too little mail to judge by" in one]
+    spam = int(reason.partition(" ham and ")[2].split()[0])
+    assert 0 < spam <= len(days) + 1
+
+
+def test_what_was_imported_by_mistake_is_taken_back_or_changed(index, config, tmp_path):
+    """One message by the id that train names it by, a whole mailbox by importing it once more."""
+    call(corpus, "import", "--index", index, config=config)
+    _, whole = trained(config)
+    label = (corpus, "label")
+    digest = hashlib.sha256((index.parent / "7.eml").read_bytes()).hexdigest()
+    done = call(*label, digest, "ham", "--reason", "wrong folder", config=config)
+    assert (done.exit_code, done.stdout) == (0, f"{digest}: labelled ham\n")
+    assert trained(config)[1]["model"] != whole["model"]
+    assert call(*label, digest[:10], "spam", config=config).exit_code == 0
+    assert trained(config)[1]["model"] == whole["model"]
+
+    mistake = tmp_path / "mistake"
+    mistake.mkdir()
+    for number in range(3):
+        (mistake / f"{number}.eml").write_bytes(letter(9000 + number, is_spam=True))
+    call(corpus, "import", mistake, "--label", "ham", config=config)
+    assert trained(config)[1]["model"] != whole["model"]
+    done = call(corpus, "import", mistake, "--label", "none", config=config)
+    assert done.stdout == "3 labels taken back, 0 messages had none, 0 skipped\n"
+    assert trained(config)[1]["model"] == whole["model"]
+    done = call(corpus, "import", mistake, "--label", "none", config=config)
+    assert done.stdout == "0 labels taken back, 3 messages had none, 0 skipped\n"
+
+    for wrong in ("0" * 64, digest[:7], ""):
+        done = call(*label, wrong, "none", config=config)
+        assert done.exit_code == 1
+        assert "names no imported message, or several" in done.stderr
+    log = (config.parent / "var" / "corpus" / "labels.jsonl").read_text()
+    assert '"reason":"wrong folder"' in log
+
+
+def test_a_refusal_over_an_imported_ham_names_the_command_that_mends_it(index, config):
+    """A spam imported as ham, late: only the candidate calls it spam, as one should."""
+    call(corpus, "import", "--index", index, config=config)
+    paths = [index.parent / f"{number}.eml" for number in (461, 463, 465, 467, 469, 471)]
+    for path in paths:
+        call(corpus, "import", path, "--label", "ham", config=config)
+    wrong = {hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    done = call(train, config=config)
+    assert done.exit_code == 1
+    assert "of an imported one: schwamm corpus label ID spam" in done.stdout
+    while done.exit_code == 1 and wrong:
+        named = {
+            line.strip().partition(":")[0]
+            for line in done.stdout.splitlines()
+            if line.endswith("ham says imported")
+        }
+        assert named, done.stdout
+        assert named <= wrong
+        for digest in named:
+            assert call(corpus, "label", digest, "spam", config=config).exit_code == 0
+        wrong -= named
+        done = call(train, config=config)
+    assert done.exit_code == 0

@@ -45,3 +45,31 @@ def test_labels_reach_training_and_leave_it_again(gateway: Gateway) -> None:
     gateway.run("quarantine", "release", "--ham", one)
     wait_until(lambda: not gateway.rows("quarantine", "list"), "the release")
     wait_until(lambda: learned(gateway) == [(1, 0)], "a label that outlives its mail")
+
+
+def test_who_said_what_when_and_why_is_shown(gateway: Gateway) -> None:
+    assert send(gateway, SPAM, "bert@trial.example")[0] == 250
+    wait_until(lambda: len(gateway.rows("quarantine", "list")) == 1, "the held mail")
+    (row,) = gateway.rows("quarantine", "list")
+    one = str(row["id"])
+    gateway.run("quarantine", "label", one, "ham", "--reason", "our own newsletter")
+    wait_until(
+        lambda: json.loads(gateway.run("quarantine", "show", one, "--json").stdout)["labels"],
+        "the label",
+    )
+    (given,) = json.loads(gateway.run("quarantine", "show", one, "--json").stdout)["labels"]
+    assert (given["label"], given["role"], given["source"]) == ("ham", "admin", "cli")
+    assert given["reason"] == "our own newsletter"
+    shown = gateway.run("quarantine", "show", one).stdout
+    (line,) = [line for line in shown.splitlines() if given["at"] in line]
+    assert given["person"] in line
+    assert "our own newsletter" in line
+
+
+def test_a_missed_spam_that_is_not_kept_is_told_the_way_into_training(gateway: Gateway) -> None:
+    assert send(gateway, HAM, "bert@trial.example")[0] == 250
+    wait_until(lambda: gateway.rows("track", "bert@trial.example"), "the delivered mail")
+    (row,) = gateway.rows("track", "bert@trial.example")
+    done = gateway.run("quarantine", "label", str(row["id"]), "spam", check=False)
+    assert done.returncode == 1
+    assert "schwamm corpus import FILE --label spam" in done.stderr

@@ -116,8 +116,10 @@ def test_a_file_of_merged_files_is_the_file_of_one_run(
     assert done.exit_code == 0, done.stderr
     assert (tmp_path / "merged.npz").read_bytes() == (tmp_path / "once.npz").read_bytes()
     told = json.loads(done.stdout)
-    assert told["digest"] == total(slabs_of(pooled(machines))).digest()
-    assert sum(slab["ham"] + slab["spam"] for slab in told["slabs"]) == 470
+    once = pooled(machines).in_canonical_order()
+    assert told["digest"] == total(slabs_of(once)).digest()
+    assert sum(slab["ham"] + slab["spam"] for slab in told["slabs"]) == 450  # 20 in both
+    assert "several files and count once: 20" in done.stderr
 
 
 def test_the_model_of_merged_files_is_that_of_one_run(
@@ -136,6 +138,65 @@ def test_the_model_of_merged_files_is_that_of_one_run(
     assert other != names[0]
     models = Registry(config.parent / "var" / "models")
     assert models.load(names[0]).digest != models.load(other).digest
+
+
+def test_a_file_given_twice_changes_nothing(
+    machines: list[Lessons], tmp_path: Path, config: Path
+) -> None:
+    one, two, three = files(machines, tmp_path)
+    told = []
+    for given in ([one, two, three], [one, one, three, two, one]):
+        done = call(config, "--merge", *given)
+        assert done.stdout, (done.stderr, done.exception)
+        told.append(json.loads(done.stdout))
+    assert told[0] == told[1]
+    assert "several files and count once: 320" in done.stderr
+
+
+def test_a_label_changed_since_an_older_file_counts_once(
+    machines: list[Lessons], tmp_path: Path, config: Path
+) -> None:
+    older, newer = tmp_path / "older.npz", tmp_path / "newer.npz"
+    write_count_file(older, machines[0])
+    changed = machines[0].chosen(range(len(machines[0])))
+    for place in range(7):
+        example = changed.examples[place]
+        changed.examples[place] = Example(stored=example.stored, is_spam=not example.is_spam)
+    write_count_file(newer, changed)
+    out = tmp_path / "merged.npz"
+    done = call(config, "--merge", str(older), str(newer), "--counts", str(out))
+    assert done.exit_code == 0, done.stderr
+    assert out.read_bytes() == newer.read_bytes()
+    assert "labelled otherwise in a file named later, which counts: 7" in done.stderr
+
+
+@pytest.mark.parametrize("field", ["format", "feature_spec"])
+def test_a_hostile_version_does_not_steer_the_terminal(
+    machines: list[Lessons], tmp_path: Path, config: Path, field: str
+) -> None:
+    path = tmp_path / "one.npz"
+    write_count_file(path, machines[0])
+    with np.load(path, allow_pickle=False) as found:
+        arrays = {name: found[name] for name in found.files}
+    head = {**json.loads(arrays["head"].tobytes()), field: "\x1b]0;me\x07"}
+    arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
+    np.savez_compressed(path, **arrays)
+    done = call(config, "--merge", str(path))
+    assert done.exit_code == 1
+    assert "\x1b" not in done.stderr
+    assert "this version" in done.stderr
+
+
+def test_a_file_cut_anywhere_is_refused_in_one_sentence(
+    machines: list[Lessons], tmp_path: Path
+) -> None:
+    path = tmp_path / "one.npz"
+    write_count_file(path, machines[0])
+    whole = path.read_bytes()
+    for number in range(50):
+        path.write_bytes(whole[: number * len(whole) // 50])
+        with pytest.raises(CountFileError, match="it is no count file, or it is damaged"):
+            read_count_file(path)
 
 
 def test_own_mail_is_counted_and_merged_like_that_of_others(tmp_path: Path, config: Path) -> None:

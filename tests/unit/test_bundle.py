@@ -246,6 +246,7 @@ KNOWS_BACKWARDS = {**asdict(PointsScale()), "knows_little": 0.9}
     [
         ({"feature_spec": "f0"}, "trained on features 'f0'"),
         ({"format": 2}, "format 2"),
+        ({"format": "\x1b[2J"}, r"format '\\x1b\[2J'"),
         ({"points_cap": 10.0}, "may give 9"),
         ({"origin": "baseline"}, "may give 3"),
         ({"points_cap": float("nan")}, "not readable JSON"),

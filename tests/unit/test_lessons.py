@@ -201,7 +201,11 @@ def examined(
         return np.where(truth, 1.0, -1.0)[tested] * clear + 0.3 * noise[tested]
 
     voices = Voices(
-        names=names, is_spam=is_spam, groups=np.arange(len(names)), trusted=frozenset(trusted)
+        names=names,
+        is_spam=is_spam,
+        groups=np.arange(len(names)),
+        times=[None] * len(names),
+        trusted=frozenset(trusted),
     )
     found = examine(voices, score, resamples=200)
     return {one.person: bool(one.worse) for one in found}, heard

@@ -115,6 +115,15 @@ def test_the_ham_that_only_the_candidate_catches_is_named_the_surest_first():
     assert not result.passed
 
 
+def test_the_ham_that_only_the_candidate_would_have_marked_is_named_too():
+    """The serving model calls it spam as well, but not so surely that it costs anything."""
+    live, candidate = scores(), scores()
+    live[HAM[3]], candidate[HAM[3]] = 0.6, 0.99
+    result = judge(LABELS, candidate, live, str, threshold=0.5, resamples=50)
+    assert any("costs ham" in reason for reason in result.reasons)
+    assert result.newly_caught == (HAM[3],)
+
+
 def test_the_gate_speaks_german():
     german = translator("de")
     result = judge(LABELS, scores(ham_errors=94), scores(), german, threshold=0.5, resamples=50)

@@ -9,7 +9,9 @@ from gateway.store.scored import ScoredMail
 from models.calibration import DEFAULT_SCALE, PointsScale
 from training.shadow import Band, band, compare
 
-SCALES = (DEFAULT_SCALE, DEFAULT_SCALE)
+
+def usual(_model: str) -> PointsScale:
+    return DEFAULT_SCALE
 
 
 def mail(mail_id: str, live: float, shadow: float, model: str = "site-b") -> ScoredMail:
@@ -41,7 +43,7 @@ def test_agreement_and_differences_across_thresholds() -> None:
         mail("5", 0.1, 0.999, model="site-c"),
         replace(mail("6", 0.1, 0.9), shadow=None),
     ]
-    found = compare(mails, {}, shadow="site-b", scales=SCALES)
+    found = compare(mails, {}, shadow="site-b", scale=usual)
     assert (found.live, found.messages, found.agreed) == ("site-a", 4, 2)
     assert found.bands == {
         (Band.NONE, Band.NONE): 1,
@@ -54,14 +56,15 @@ def test_agreement_and_differences_across_thresholds() -> None:
 
 def test_each_model_is_read_on_its_own_scale() -> None:
     strict = PointsScale(unsure_from=0.9)
-    found = compare([mail("1", 0.8, 0.8)], {}, shadow="site-b", scales=(DEFAULT_SCALE, strict))
+    scales = {"site-a": DEFAULT_SCALE, "site-b": strict}
+    found = compare([mail("1", 0.8, 0.8)], {}, shadow="site-b", scale=scales.__getitem__)
     assert found.bands == {(Band.SOME, Band.NONE): 1}
 
 
 def test_labels_tell_who_was_wrong() -> None:
     mails = [mail("1", 0.1, 0.999), mail("2", 0.1, 0.999), mail("3", 0.9, 0.999)]
     labels = {"1": True, "2": False, "3": True}
-    found = compare(mails, labels, shadow="site-b", scales=SCALES)
+    found = compare(mails, labels, shadow="site-b", scale=usual)
     spam, ham = found.by_label["spam"], found.by_label["ham"]
     assert (spam.messages, spam.live_wrong, spam.shadow_wrong) == (2, 1, 0)
     assert (ham.messages, ham.live_wrong, ham.shadow_wrong) == (1, 0, 1)
@@ -70,3 +73,26 @@ def test_labels_tell_who_was_wrong() -> None:
         "2": "ham",
         "3": "spam",
     }
+
+
+def test_only_one_serving_model_is_compared_with_the_one_that_served_last() -> None:
+    earlier = replace(mail("1", 0.1, 0.999), model_id="baseline-a")
+    mails = [earlier, replace(earlier, mail_id="2"), mail("3", 0.1, 0.999), mail("4", 0.1, 0.1)]
+    labels = {"1": True, "2": True, "3": True}
+    asked = []
+
+    def scale(model: str) -> PointsScale:
+        asked.append(model)  # reads a whole model each time
+        return DEFAULT_SCALE
+
+    found = compare(mails, labels, shadow="site-b", scale=scale)
+    assert sorted(asked) == ["baseline-a", "site-a", "site-b"]
+    assert (found.live, found.messages, found.beside_others) == ("site-a", 2, 2)
+    assert found.by_label["spam"].messages == 1
+    assert [one.mail_id for one in found.differences] == ["3"]
+
+
+def test_of_many_differences_the_greatest_are_kept() -> None:
+    mails = [mail(str(n), 0.5 - n / 1000, 0.999) for n in range(100)]
+    found = compare(mails, {"0": True}, shadow="site-b", scale=usual)
+    assert [one.mail_id for one in found.differences] == ["0", *map(str, range(99, 80, -1))]

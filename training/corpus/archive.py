@@ -80,7 +80,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Added:
-    """What an import did: messages new to the archive, labels changed, labels known before."""
+    """What an import did: messages new to the archive, labels changed, labels known before.
+
+    A label that was taken back is a changed one; there being none to take back is known before.
+    """
 
     new: int
     changed: int
@@ -96,9 +99,11 @@ class Archive:
         self._directory = directory
 
     def add(
-        self, labelled: Iterable[tuple[CorpusMessage, bool]], *, who: str, reason: str
+        self, labelled: Iterable[tuple[CorpusMessage, bool | None]], *, who: str, reason: str
     ) -> Added:
         """Store messages with their labels, durably; what is known already costs nothing.
+
+        None takes the label of a message back, and stores nothing.
 
         Raises OSError when the disk is full or not writable; what was added before stays.
         """
@@ -107,14 +112,15 @@ class Archive:
         waiting: list[Decision] = []
         for message, is_spam in labelled:
             digest = hashlib.sha256(message.raw).hexdigest()
-            if digest not in current:
-                new += 1
-            elif current[digest] is is_spam:
+            if current.get(digest) is is_spam:
                 known += 1
                 continue
-            else:
+            if digest in current:
                 changed += 1
-            self._store(digest, message.raw)
+            else:
+                new += 1
+            if is_spam is not None:
+                self._store(digest, message.raw)
             current[digest] = is_spam
             waiting.append(_decision(digest, is_spam, who, message.source, reason))
             if len(waiting) >= _GROUP:
@@ -125,10 +131,14 @@ class Archive:
 
     def withdraw(self, digest: str, *, who: str, reason: str) -> bool:
         """Take a message's label back (unlearn); return whether it had one."""
+        return self.relabel(digest, None, who=who, reason=reason)
+
+    def relabel(self, digest: str, is_spam: bool | None, *, who: str, reason: str) -> bool:
+        """Change the label of a message, None takes it back; return whether anything changed."""
         decision = self.labels().get(digest)
-        if decision is None or decision.is_spam is None:
+        if decision is None or decision.is_spam is is_spam:
             return False
-        self._append([_decision(digest, None, who, decision.source, reason)])
+        self._append([_decision(digest, is_spam, who, decision.source, reason)])
         return True
 
     def decisions(self, *, on_problem: OnProblem = lambda _: None) -> Iterator[Decision]:
