@@ -30,7 +30,7 @@ from training.gate_voices import (
 from training.lessons import Lessons, set_apart
 from training.measures import FloatArray
 from training.online import OnlineFilter
-from training.split import IntArray, Split, order_by_time, split_by_time
+from training.split import IntArray, Split, once_a_day, order_by_time, split_by_time
 from training.train import Example
 from training.trainer import SEED, Trainer
 
