@@ -182,6 +182,9 @@ class RetentionSettings(_Section):
     # Days after the last event of a mail that is not here any more. Whether mail drifts away from
     # the model is seen in 31 days (models.drift).
     facts_days: Positive = 35
+    # Days for which the features of mail that went on are kept (no bytes), so that a spam that was
+    # missed can still be labelled. 0: none.
+    features_days: Annotated[int, Field(ge=0, le=366)] = 30
 
 
 class IndexSettings(_Section):

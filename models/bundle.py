@@ -105,8 +105,13 @@ class Bundle:
         """Measures taken when it was published."""
         return self.manifest.metrics
 
-    def score_features(self, features: Features, words: int = 0) -> ContentScore:
-        """Score features; ``words`` is how many words for and against to name."""
+    def score_features(
+        self, features: Features, words: int = 0, *, whole: Features | None = None
+    ) -> ContentScore:
+        """Score features; ``words`` is how many words for and against to name.
+
+        ``whole`` is handed on: the features of all of a message of which these are one view.
+        """
         parts = self.classifier.parts(features)
         return ContentScore(
             probability=self.manifest.calibration.probability(parts.log_odds),
@@ -115,6 +120,7 @@ class Bundle:
             naive_log_odds=parts.naive,
             pattern_log_odds=parts.second,
             words=explain(features, self.classifier, words, parts=parts) if words else (),
+            whole=whole,
         )
 
     def score(self, mail: ParsedMail, raw: bytes, words: int = 0) -> ContentScore:
@@ -122,10 +128,9 @@ class Bundle:
 
         A long message is what the worst of its views says: the whole, or header and an end.
         """
-        features, ends = extract(mail, raw), list(extract_ends(mail, raw))
-        if ends:
-            features = self.classifier.worst(features, *ends)
-        return self.score_features(features, words)
+        whole, ends = extract(mail, raw), list(extract_ends(mail, raw))
+        features = self.classifier.worst(whole, *ends) if ends else whole
+        return self.score_features(features, words, whole=whole)
 
     def points(self, score: ContentScore) -> float:
         """Return what a score of this model is worth, within its cap."""

@@ -79,6 +79,8 @@ class ContentScore:
     ``pattern_log_odds`` (second stage) before calibration. ``probability`` is calibrated.
     ``known_share`` is the share of the message's lexical features that the model has met in
     training, 0 to 1; a published model leaves out what it knows by chance (`beyond_chance`).
+    ``whole`` are the features of the whole message, whichever view of it was scored; None where
+    features were given.
     """
 
     probability: float
@@ -87,6 +89,7 @@ class ContentScore:
     naive_log_odds: float
     pattern_log_odds: float
     words: tuple[WordWeight, ...] = ()
+    whole: Features | None = field(default=None, repr=False, compare=False)
 
 
 class NaiveBayes:

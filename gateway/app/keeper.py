@@ -227,6 +227,10 @@ class Keeper:
             listings=index.listings,
             purging=index.purging if index.persistent else None,
             facts_days=self.settings.retention.facts_days,
+            # What nobody knows any more cannot be labelled either.
+            features_days=min(
+                self.settings.retention.features_days, self.settings.retention.facts_days
+            ),
             records=self._records,
             journal=self._journal,
             state=self._state,

@@ -11,6 +11,7 @@ import structlog
 from gateway.core.clock import Clock
 from gateway.core.record import CopyState, Event, What
 from gateway.store.backup import removal_lock
+from gateway.store.features import forget_features
 from gateway.store.journal import Journal
 from gateway.store.purging import Purging
 from gateway.store.queries import Listings
@@ -55,13 +56,15 @@ class SteadyClock:
 class Retention:
     """One round now and then; blocks for disk and database, so it runs in a thread.
 
-    ``facts_days``: how long after its last event a mail that is gone is still known. Without
+    ``features_days``: for how long the features of mail that went on are kept. ``facts_days``:
+    how long after its last event a mail that is gone is still known. Without
     ``purging`` (an index in memory is no proof that a journal was read) facts stay.
     """
 
     listings: Listings
     purging: Purging | None
     facts_days: int
+    features_days: int
     records: FileRecords
     journal: Journal
     state: Path
@@ -98,9 +101,15 @@ class Retention:
             removed = self._remove_settled()
             self.records.tidy(now - _GRACE_MS)
             if steady:
+                self._forget_features(now)
                 self._purge(now)
         if removed:
             _log.info("records removed", records=removed)
+
+    def _forget_features(self, now_ms: int) -> None:
+        before_ms = now_ms - self.features_days * _DAY_MS
+        if days := forget_features(self.state / "features", before_ms):
+            _log.info("features removed", days=days)
 
     def _purge(self, now_ms: int) -> None:
         if self.purging is None or self.clock.monotonic_s() < self._purge_at_s:

@@ -32,6 +32,7 @@ from gateway.smtp.intake import Intake
 from gateway.smtp.limits import NetworkLimits
 from gateway.smtp.server import start_server
 from gateway.smtp.tls import CertificateFiles, TlsStore
+from gateway.store.features import FeatureLog
 from gateway.store.journal import Journal
 from gateway.store.records import FileRecords
 from gateway.telemetry.greeted import Greeted
@@ -86,6 +87,8 @@ async def run_worker(settings: Settings, renewal: Renewal | None = None) -> None
         on_availability=availability.next_hop,
     )
     records = FileRecords(state / "records", state / "tmp")
+    kept_for_days = settings.retention.features_days
+    features = FeatureLog(state / "features", "smtp", clock) if kept_for_days else None
     guard = SlotGuard(seat)
     ids = IdSource(settings.node.name)
     intake = Intake(
@@ -105,6 +108,7 @@ async def run_worker(settings: Settings, renewal: Renewal | None = None) -> None
         strikes=guard,
         marks=marks,
         clock=clock,
+        features=features,
         notices=Notices(
             records=records,
             generation=lambda: routing.current,
@@ -167,6 +171,8 @@ async def run_worker(settings: Settings, renewal: Renewal | None = None) -> None
     availability.note("process", f"smtp-{os.getpid()}", up=False)
     journal.close()
     records.close()
+    if features is not None:
+        features.close()
 
 
 async def _look_up(

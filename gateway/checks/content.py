@@ -3,10 +3,12 @@
 import mmap
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from gateway.checks.check import ConnectionFacts
 from gateway.core.details import write_details
+from gateway.core.lesson import Lesson
 from gateway.core.mail import Mail
 from gateway.core.verdict import (
     ContentFinding,
@@ -18,6 +20,8 @@ from gateway.core.verdict import (
 )
 from models.bundle import Bundle, BundleError
 from models.classifier import ContentScore
+from models.features import FEATURE_SPEC, Features
+from models.fingerprint import fingerprint_of
 from models.message import ParsedMail
 
 _RAW_HEAD_BYTES = 320 * 1024  # of a mapped file: the model looks at a few kilobytes behind the
@@ -77,6 +81,7 @@ class ContentCheck:
                 model_id=bundle.model_id,
                 words=tuple(WordReason(word=w.word, weight=w.weight) for w in score.words),
                 shadow=_watched(self._shadow(), parsed, raw),
+                lesson=None if score.whole is None else partial(_lesson, score.whole, parsed, mail),
             ),
         )
 
@@ -85,6 +90,15 @@ def _symbol(score: ContentScore, points: float) -> Symbol:
     name = "BAYES_SPAM" if points > 0 else "BAYES_HAM" if points < 0 else "BAYES_UNSURE"
     detail = write_details(p=f"{score.probability:.2f}", known=f"{score.known_share:.2f}")
     return Symbol(name=name, detail=detail, points=points)
+
+
+def _lesson(whole: Features, parsed: ParsedMail, mail: Mail) -> Lesson:
+    return Lesson(
+        feature_spec=FEATURE_SPEC,
+        hashes=whole.to_bytes(),
+        fingerprint=fingerprint_of(parsed).to_bytes(),
+        arrived_at_ms=mail.received_at_ms,
+    )
 
 
 def _watched(bundle: Bundle | None, parsed: ParsedMail, raw: bytes) -> ShadowFinding | None:

@@ -303,7 +303,8 @@ def delete(settings: Settings, mail_ids: tuple[str, ...], recipient: str) -> Non
 def label_mail(settings: Settings, mail_id: str, value: str, reason: str) -> None:
     """Say what a mail really is; "none" takes a label back.
 
-    Its features are kept; the mail stays where it is.
+    Its features are kept; the mail stays where it is. A mail that was delivered can be
+    labelled, too, for retention.features_days (30): find its id with schwamm track.
     """
     _ = translator(language(settings))
     with open_review(settings) as (review, _state):

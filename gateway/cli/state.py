@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from gateway.core.errors import ConfigError
 from gateway.locale import N_
 from gateway.quarantine.review import Review, Reviewer
 from gateway.settings import Settings
+from gateway.store.features import find_features
 from gateway.store.index import Index
 from gateway.store.journal import Journal
 from gateway.store.lock import WriterLock
@@ -75,6 +77,7 @@ def open_review(settings: Settings) -> Iterator[tuple[Review, OpenState]]:
             review = Review(
                 listings=state.index.listings,
                 records=state.records,
+                features=partial(find_features, settings.paths.state / "features"),
                 journal=journal,
                 clock=clock,
                 reviewer=Reviewer(person=operator(), role="admin", source="cli"),

@@ -1,7 +1,10 @@
 """What was seen and what it adds up to. Observing, judging and acting are three people's jobs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from gateway.core.lesson import Lesson
 
 
 class Status(StrEnum):
@@ -68,7 +71,7 @@ class ContentFinding:
 
     ``probability`` is the calibrated spam probability; ``known_share`` says how much of the mail
     the model knew, from 0 to 1. ``words`` are the strongest for and against. ``shadow`` is what a
-    model that is only watched said, if there is one.
+    model that is only watched said, if there is one. ``lesson`` makes what is kept to learn from.
     """
 
     probability: float
@@ -76,6 +79,7 @@ class ContentFinding:
     model_id: str
     words: tuple[WordReason, ...] = ()
     shadow: ShadowFinding | None = None
+    lesson: Callable[[], Lesson] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

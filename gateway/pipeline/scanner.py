@@ -6,7 +6,7 @@ Then one sum. Checks observe; nothing here decides what happens to the mail.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,7 @@ import structlog
 
 from gateway.checks.check import Check, ConnectionFacts
 from gateway.core.errors import ScanFailedError
+from gateway.core.lesson import Lesson
 from gateway.core.mail import Mail
 from gateway.core.verdict import ContentFinding, Outcome, Status, Verdict
 from gateway.pipeline.policy import classify
@@ -26,12 +27,16 @@ _MAX_SHOWN = 500  # characters of a subject or sender that are kept for listings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
-    """A verdict, and what listings show of the mail. No verdict: the mail was not parsed."""
+    """A verdict, and what listings show of the mail. No verdict: the mail was not parsed.
+
+    ``lesson`` makes what is kept to learn from; None where no model answered.
+    """
 
     verdict: Verdict | None
     subject: str
     from_header: str
     message_id: str
+    lesson: Callable[[], Lesson] | None = None
 
 
 class CpuGuard(Protocol):
@@ -84,6 +89,7 @@ class Scanner:
             subject=parsed.subject[:_MAX_SHOWN],
             from_header=_shown(parsed, "from"),
             message_id=_shown(parsed, "message-id"),
+            lesson=next((one.content.lesson for one in outcomes if one.content), None),
         )
 
     def _parse(self, mail: Mail) -> ParsedMail:

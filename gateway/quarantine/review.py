@@ -6,16 +6,18 @@ label, and a label releases nothing (issue: retraining that people can trust).
 
 import base64
 import mmap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from gateway.core.clock import Clock
 from gateway.core.errors import GatewayError
+from gateway.core.lesson import Lesson
 from gateway.core.record import CopyState, Event, MessageFacts, What
 from gateway.locale import N_
 from gateway.store.errors import RecordMissingError
+from gateway.store.features import KeptFeatures
 
 UNKNOWN_MAIL = N_("no mail with the id {id}; see: schwamm quarantine list")
 
@@ -86,10 +88,14 @@ class Reviewer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """The quarantine in the hands of one reviewer."""
+    """The quarantine in the hands of one reviewer.
+
+    ``features`` finds what was kept of a mail that went on (gateway.store.features).
+    """
 
     listings: Listings
     records: Records
+    features: Callable[[str], KeptFeatures | None]
     journal: Journal
     clock: Clock
     reviewer: Reviewer
@@ -131,7 +137,7 @@ class Review:
         the mail is gone.
 
         Raises:
-            ReviewError: its bytes are no longer kept, and no earlier label kept its features.
+            ReviewError: neither its bytes nor its features are kept any more.
         """
         # What was known of a mail is purged in the end; a label of it stays and can be changed.
         if not (self.listings.copies(mail_id) or self.listings.has_label_features(mail_id)):
@@ -159,7 +165,7 @@ class Review:
             if not self.listings.has_label_features(mail_id):
                 raise ReviewError(
                     N_(
-                        "{id} can no longer be labelled: its bytes are not kept any more; save the "
+                        "{id} can no longer be labelled: nothing of it is kept any more; save the "
                         "mail from its mailbox, then: schwamm corpus import FILE --label spam"
                     ),
                     id=mail_id,
@@ -167,7 +173,24 @@ class Review:
         return Event(at_ms=self.clock.now_ms(), what=What.LABEL, mail_id=mail_id, detail=detail)
 
     def _lesson(self, mail_id: str) -> dict[str, object]:
-        """What training needs of a message once it is gone."""
+        """What training needs of a message once it is gone.
+
+        Raises:
+            RecordMissingError: neither its bytes nor its features are kept any more.
+        """
+        try:
+            return self._lesson_of_bytes(mail_id)
+        except RecordMissingError:
+            kept = self.features(mail_id)
+            if kept is None:
+                raise
+        return {
+            "customer": kept.customer,
+            "feature_spec": kept.lesson.feature_spec,
+            "features": _kept(kept.lesson),
+        }
+
+    def _lesson_of_bytes(self, mail_id: str) -> dict[str, object]:
         # NumPy takes 0.2 s to import: only whoever labels waits for it.
         from models.features import FEATURE_SPEC, extract  # noqa: PLC0415
         from models.fingerprint import fingerprint_of  # noqa: PLC0415
@@ -177,14 +200,16 @@ class Review:
         content = self.records.content(mail_id)
         mail = scan(content)
         customers = {copy.customer for copy in facts.copies}
+        lesson = Lesson(
+            feature_spec=FEATURE_SPEC,
+            hashes=extract(mail, bytes(content)).to_bytes(),
+            fingerprint=fingerprint_of(mail).to_bytes(),
+            arrived_at_ms=facts.received_at_ms,
+        )
         return {
             "customer": customers.pop() if len(customers) == 1 else "",
-            "feature_spec": FEATURE_SPEC,
-            "features": {
-                "hashes": _base64(extract(mail, bytes(content)).to_bytes()),
-                "fingerprint": _base64(fingerprint_of(mail).to_bytes()),
-                "arrived_at_ms": facts.received_at_ms,
-            },
+            "feature_spec": lesson.feature_spec,
+            "features": _kept(lesson),
         }
 
     def _at_once(self) -> dict[str, object]:
@@ -242,6 +267,14 @@ class Review:
         ]
         self.journal.append_durable_now([*together_with, *events])
         return [copy.recipient for copy in copies]
+
+
+def _kept(lesson: Lesson) -> dict[str, object]:
+    return {
+        "hashes": _base64(lesson.hashes),
+        "fingerprint": _base64(lesson.fingerprint),
+        "arrived_at_ms": lesson.arrived_at_ms,
+    }
 
 
 def _base64(content: bytes) -> str:

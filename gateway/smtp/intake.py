@@ -6,7 +6,7 @@ has the mail.
 """
 
 import mmap
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from gateway.checks.check import ConnectionFacts
 from gateway.core.clock import Clock
 from gateway.core.errors import SmtpError, StorageError
 from gateway.core.handoff import CopyReply
+from gateway.core.lesson import Lesson
 from gateway.core.mail import Mail
 from gateway.core.record import Copy, CopyState, Event, HoldReason, MessageFacts
 from gateway.core.reply import HEADER_TOO_LARGE, MAIL_LOOP, REFUSED_BY_POLICY, Reply
@@ -33,6 +34,7 @@ from gateway.pipeline.scanner import Scan
 from gateway.smtp.received import received_field
 from gateway.smtp.reply_table import Attempt, Settlement, settle
 from gateway.store.codec import message_event
+from gateway.store.features import KeptFeatures
 
 _log = structlog.get_logger()
 _DAY_MS = 86_400_000
@@ -96,6 +98,17 @@ class Marks(Protocol):
         """Whether a person released exactly this mail to this recipient."""
 
 
+class KeepsFeatures(Protocol):
+    """What can be learned of mail that went on (gateway.store.features)."""
+
+    def keep(self, kept: KeptFeatures) -> None:
+        """Write one entry.
+
+        Raises:
+            StorageError: it is not kept.
+        """
+
+
 class TellsSenders(Protocol):
     """Reports to senders (gateway.delivery.notices)."""
 
@@ -119,6 +132,7 @@ class Intake:
     marks: Marks
     clock: Clock
     notices: TellsSenders | None = None
+    features: KeepsFeatures | None = None
 
     async def take(
         self,
@@ -142,15 +156,15 @@ class Intake:
         settlement = await self._settle(facts, mail, generation)
         now = self.clock.now_ms()
         delivered = any(copy.state is CopyState.DELIVERED for copy in settlement.copies)
-        self._tell(
-            replace(
-                facts,
-                copies=settlement.copies,
-                answered_at_ms=now,
-                handed_off_at_ms=now if delivered else None,
-                reply=str(settlement.reply),
-            )
+        facts = replace(
+            facts,
+            copies=settlement.copies,
+            answered_at_ms=now,
+            handed_off_at_ms=now if delivered else None,
+            reply=str(settlement.reply),
         )
+        self._tell(facts)
+        self._keep_features(facts, scan.lesson)
         return settlement.reply.with_id(mail.id)
 
     def _copies(
@@ -294,6 +308,24 @@ class Intake:
             for one in settlement.copies
         )
         return replace(settlement, copies=copies)
+
+    def _keep_features(self, facts: MessageFacts, lesson: Callable[[], Lesson] | None) -> None:
+        """Of what goes on no byte stays; a spam that was missed is learned from its features."""
+        going = {CopyState.DELIVERED, CopyState.QUEUED}
+        if self.features is None or lesson is None:
+            return
+        if not any(copy.state in going for copy in facts.copies):
+            return
+        customers = {copy.customer for copy in facts.copies}
+        kept = KeptFeatures(
+            mail_id=facts.id,
+            customer=customers.pop() if len(customers) == 1 else "",
+            lesson=lesson(),
+        )
+        try:
+            self.features.keep(kept)
+        except StorageError as error:
+            _log.warning("features not kept", mail_id=facts.id, reason=str(error))
 
     def _note(self, event: Event) -> None:
         try:

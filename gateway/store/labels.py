@@ -14,6 +14,7 @@ from operator import attrgetter
 from sqlalchemy import ColumnElement, literal, select
 
 from gateway.core.errors import RecordFormatError
+from gateway.core.lesson import Lesson
 from gateway.store import codec
 from gateway.store.engine import Database
 from gateway.store.fields import Fields
@@ -27,16 +28,6 @@ _AT_ONCE = 500  # rows fetched at a time
 _Kept = tuple[ColumnElement[str], ColumnElement[str]]
 _FEATURES: _Kept = (label.c.feature_spec, label.c.features)
 _NO_FEATURES: _Kept = (literal(""), literal(""))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lesson:
-    """What a label kept of its mail: hashed features, campaign fingerprint, arrival (UTC ms)."""
-
-    feature_spec: str
-    hashes: bytes
-    fingerprint: bytes
-    arrived_at_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The machine's clock is set, forward and back: no mail goes early, none waits for ever."""
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,7 @@ def node(tmp_path: Path):
         listings=index.listings,
         purging=index.purging,
         facts_days=35,
+        features_days=30,
         records=records,
         journal=journal,
         state=tmp_path,
@@ -79,6 +81,21 @@ def node(tmp_path: Path):
     index.close()
     records.close()
     journal.close()
+
+
+def test_features_go_when_their_time_is_over_and_not_because_of_a_jump(node: Node) -> None:
+    root = node.retention.state / "features"
+    for days_ago in (29, 31, 32):
+        day = datetime.fromtimestamp((NOON_MS - days_ago * DAY_MS) / 1000, UTC)
+        (root / day.strftime("%Y-%m-%d")).mkdir(parents=True)
+    node.retention.round()
+    assert len(list(root.iterdir())) == 3  # nobody knows yet whether this clock is right
+    node.clock.pass_time(3600)
+    node.retention.round()
+    assert len(list(root.iterdir())) == 1
+    node.clock.jump(400 * 86_400)
+    node.retention.round()
+    assert len(list(root.iterdir())) == 1
 
 
 def test_held_mail_expires_in_its_own_time(node: Node) -> None:

@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.ids import received_at_ms
+from gateway.store.index import Index
+from models.features import extract
+from models.fingerprint import fingerprint_of
+from models.message import scan
 from tests.fakes.gateway import Gateway, running, wait_until
 from tests.functional.test_loop import HAM, SPAM, send
 
@@ -66,10 +71,55 @@ def test_who_said_what_when_and_why_is_shown(gateway: Gateway) -> None:
     assert "our own newsletter" in line
 
 
-def test_a_missed_spam_that_is_not_kept_is_told_the_way_into_training(gateway: Gateway) -> None:
-    assert send(gateway, HAM, "bert@trial.example")[0] == 250
+def delivered(gateway: Gateway, content: bytes = HAM) -> str:
+    """The id of a mail that went on and of which no byte is here any more."""
+    assert send(gateway, content, "bert@trial.example")[0] == 250
     wait_until(lambda: gateway.rows("track", "bert@trial.example"), "the delivered mail")
     (row,) = gateway.rows("track", "bert@trial.example")
-    done = gateway.run("quarantine", "label", str(row["id"]), "spam", check=False)
+    assert not list((gateway.state / "records").rglob(f"{row['id']}*"))
+    return str(row["id"])
+
+
+def test_a_missed_spam_is_labelled_by_its_id(gateway: Gateway) -> None:
+    missed = delivered(gateway)
+    gateway.run("quarantine", "label", missed, "spam", "--reason", "bert called")
+    wait_until(lambda: learned(gateway) == [(0, 1)], "the label")
+    index = Index.open(f"sqlite:///{gateway.state}/index.db", node="n1")
+    try:
+        (label,) = index.labels.book().standing
+    finally:
+        index.close()
+    assert (label.is_spam, label.mail_id) == (True, missed)
+    mail = scan(HAM)
+    assert label.lesson.hashes == extract(mail, HAM).to_bytes()
+    assert label.lesson.fingerprint == fingerprint_of(mail).to_bytes()
+    assert label.lesson.arrived_at_ms == received_at_ms(missed)
+    gateway.run("quarantine", "label", missed, "none")
+    wait_until(lambda: learned(gateway) == [], "the label to be forgotten")
+
+
+def test_held_mail_needs_no_features_beside_its_bytes(gateway: Gateway) -> None:
+    assert send(gateway, SPAM, "bert@trial.example")[0] == 250
+    wait_until(lambda: len(gateway.rows("quarantine", "list")) == 1, "the held mail")
+    assert not (gateway.state / "features").exists()
+
+
+def test_features_that_cannot_be_kept_cost_no_mail(gateway: Gateway) -> None:
+    (gateway.state / "features").write_text("in the way")
+    missed = delivered(gateway)
+    assert "features not kept" in gateway.log.read_text()
+    told_the_way(gateway, missed)
+
+
+def told_the_way(gateway: Gateway, missed: str) -> None:
+    done = gateway.run("quarantine", "label", missed, "spam", check=False)
     assert done.returncode == 1
     assert "schwamm corpus import FILE --label spam" in done.stderr
+
+
+def test_a_missed_spam_that_is_not_kept_is_told_the_way_into_training(tmp_path: Path) -> None:
+    environment = {"SCHWAMM_RETENTION__FEATURES_DAYS": "0"}
+    with running(tmp_path, f"maildir:{tmp_path}/mail", environment=environment) as gateway:
+        missed = delivered(gateway)
+        assert not (gateway.state / "features").exists()
+        told_the_way(gateway, missed)

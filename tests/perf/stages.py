@@ -31,6 +31,7 @@ from gateway.pipeline.scanner import Scanner
 from gateway.settings import LogSettings, Settings
 from gateway.smtp.intake import Intake
 from gateway.store.codec import message_event
+from gateway.store.features import FeatureLog
 from gateway.store.journal import Journal
 from gateway.store.records import FileRecords
 from gateway.telemetry import logs
@@ -137,6 +138,7 @@ async def _whole(
     )
     journal = Journal(state / "journal", "bench", clock)
     records = FileRecords(state / "records", state / "tmp")
+    features = FeatureLog(state / "features", "bench", clock)
     relay = _TakesAll()
     intake = Intake(
         node="n1",
@@ -148,6 +150,7 @@ async def _whole(
         strikes=_NoGuard(),
         marks=Marks(bytes(32)),
         clock=clock,
+        features=features,
     )
     began = time.thread_time_ns()
     for mail in mails:
@@ -165,6 +168,7 @@ async def _whole(
     kept = time.thread_time_ns()
     journal.close()
     records.close()
+    features.close()
     return {
         "scanner": scanned - began,
         "intake": answered - scanned,

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gateway.core.lesson import Lesson
 from gateway.locale import translator
-from gateway.store.labels import LabelBook, Lesson, StandingLabel
+from gateway.store.labels import LabelBook, StandingLabel
 from gateway.store.scored import DAY_MS
 from models.features import FEATURE_SPEC, extract
 from models.fingerprint import fingerprint_of
