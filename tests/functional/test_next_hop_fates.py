@@ -116,6 +116,7 @@ async def test_tls_that_fails(tmp_path: Path) -> None:
             may.script.tls = broken_context()
             assert await send(gateway, "plain", "bert@may.example") == 250
             assert [message.tls for message in may.messages] == [False]
+            await until(lambda: gateway.rows("queue", "list") != [], "the copy that waits")
             rows = gateway.rows("queue", "list")
             assert [row["recipient"] for row in rows] == ["bert@must.example"]
             must.script = tls_script()
