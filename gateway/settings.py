@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import ipaddress
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -42,6 +43,14 @@ def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 NetworkNames = Annotated[tuple[str, ...], AfterValidator(_networks)]
+
+
+def _public_key(text: str) -> str:
+    if re.fullmatch(r"([0-9a-f]{64})?", text) is None:
+        raise ValueError(
+            "64 hexadecimal digits are wanted, as 'schwamm model key FILE' prints them"
+        )
+    return text
 
 
 class _Section(BaseModel):
@@ -167,6 +176,9 @@ class ModelSettings(_Section):
     """The classifier's models; ``directory`` defaults to ``models`` in the state directory."""
 
     directory: Path | None = None
+    # The public half of the key that models of this site are signed with, 64 hexadecimal digits.
+    # With it no other model of the site serves; the shipped one needs none.
+    signed_by: Annotated[str, AfterValidator(_public_key)] = ""
     words: Annotated[int, Field(ge=0, le=50)] = 10
 
 
@@ -174,6 +186,7 @@ class TrainingSettings(_Section):
     """What training may learn from."""
 
     labels_per_person_and_day: Positive = 200  # more of them are shown, and not learned
+    signing_key: Path | None = None  # a file that ``schwamm model key`` made
 
 
 class RetentionSettings(_Section):
@@ -249,6 +262,11 @@ class Settings(BaseSettings):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:8]
 
     @property
+    def model_key(self) -> bytes | None:
+        """The public key that a site's models must be signed with; None: no signature is asked."""
+        return bytes.fromhex(self.model.signed_by) or None
+
+    @property
     def models_directory(self) -> Path:
         """Where published models and the pointer to the live one lie."""
         return self.model.directory or self.paths.state / "models"
@@ -321,6 +339,9 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
                 update={"directory": absolute(settings.model.directory)}
             ),
             "smtp": smtp,
+            "training": settings.training.model_copy(
+                update={"signing_key": absolute(settings.training.signing_key)}
+            ),
         }
     )
 

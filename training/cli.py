@@ -290,6 +290,16 @@ def model_rollback(*, config: Path | None) -> None:
     run_rollback(config=config)
 
 
+@model.command("key")
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+@_CONFIG
+def model_key(*, path: Path, config: Path | None) -> None:
+    """Make the key that models are signed with; tells what to write into gateway.toml."""
+    from training.cli_model_key import run_key  # noqa: PLC0415
+
+    run_key(path, config=config)
+
+
 @model.command("shadow")
 @click.argument("name", metavar="NAME|none")
 @_CONFIG

@@ -112,7 +112,8 @@ def run_promote(name: str, *, config: Path | None, force: bool) -> None:
         raise not_writable(directory, error, _) from error
     except BundleError:
         pass  # told when it is loaded
-    bundle = loaded(Registry(directory), name, _)
+    history = History(directory, public_key=settings_of_service(config).model_key)
+    bundle = loaded(opened(config), name, _)
     passed = gate_of(bundle)
     if bundle.origin == "site" and not passed and not force:
         text = _(
@@ -126,7 +127,7 @@ def run_promote(name: str, *, config: Path | None, force: bool) -> None:
             )
         raise click.ClickException(text.format(model=name))
     why = "promoted by force" if force else "promoted"
-    done = _told(directory, lambda: History(directory).promote(name, who=operator(), why=why), _)
+    done = _told(directory, lambda: history.promote(name, who=operator(), why=why), _)
     if done.name == done.previous:
         click.echo(_("{model} served already").format(model=done.name))
         return
@@ -138,7 +139,8 @@ def run_rollback(*, config: Path | None) -> None:
     """Let the model serve again that served before."""
     _ = _spoken(config)
     directory = _directory(config)
-    done = _told(directory, lambda: History(directory).rollback(who=operator()), _)
+    history = History(directory, public_key=settings_of_service(config).model_key)
+    done = _told(directory, lambda: history.rollback(who=operator()), _)
     text = _("{model} serves again; {before} is kept")
     click.echo(text.format(model=done.name, before=done.previous))
 
@@ -156,7 +158,7 @@ def _directory(config: Path | None) -> Path:
 
 def opened(config: Path | None) -> Registry:
     """Return the models of this gateway."""
-    return Registry(_directory(config))
+    return Registry(_directory(config), public_key=settings_of_service(config).model_key)
 
 
 def known(registry: Registry, name: str, _: Translator) -> None:

@@ -33,8 +33,8 @@ class Promotion:
 class History:
     """The promotions of one models directory, oldest first, appended durably."""
 
-    def __init__(self, directory: Path) -> None:
-        self._registry = Registry(directory)
+    def __init__(self, directory: Path, *, public_key: bytes | None = None) -> None:
+        self._registry = Registry(directory, public_key=public_key)
         self._file = directory / _FILE
 
     def promotions(self) -> Iterator[Promotion]:

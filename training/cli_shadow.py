@@ -37,7 +37,7 @@ def run_shadow(name: str, *, config: Path | None) -> None:
     _ = spoken(settings)
     try:
         directory = models_directory(config)
-        registry = Registry(directory)
+        registry = Registry(directory, public_key=settings.model_key)
         if name != "none":
             known(registry, name, _)
         if name == pointed(registry):
@@ -59,7 +59,7 @@ def run_compare(name: str | None, *, days: int, config: Path | None, as_json: bo
     """Print how the watched model and the serving one differ on the mail of the last days."""
     settings = settings_of_service(config)
     _ = spoken(settings)
-    registry = Registry(settings.models_directory)
+    registry = Registry(settings.models_directory, public_key=settings.model_key)
     shadow = name or _watched(registry, _)
     if not shadow:
         raise click.ClickException(_("no model is watched; first: schwamm model shadow NAME"))

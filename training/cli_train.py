@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 import click
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.locale import Translator
 from gateway.locale.bundles import explain_bundle_error
@@ -38,6 +39,7 @@ from training.count_file import CountFileError, read_count_file, write_count_fil
 from training.labels import LabelReport, lessons_of
 from training.lessons import IMPORTED, OTHERS, Lessons, gather
 from training.publish import publish
+from training.signing_key import SigningKeyError, public_half, read_signing_key
 from training.site_index import site_index
 from training.slabs import total
 from training.split import not_after
@@ -79,9 +81,10 @@ def run_train(request: TrainRequest) -> None:
         directory = models_directory(request.config)
         start = None if request.from_nothing else Bundle.load(baseline_directory())
         shipped = fixed_set.load(baseline_directory())
-        live = _live(directory, _)
+        live = _live(Registry(directory, public_key=settings.model_key), _)
     except (BundleError, ValueError) as error:
         raise click.ClickException(explain_bundle_error(error, _)) from error
+    signing_key = _signing_key(settings, _)
     with progress_display(None, wanted=request.progress, _=_) as step:
         lessons, labels = _lessons(request, settings, note, step, _)
         try:
@@ -90,7 +93,7 @@ def run_train(request: TrainRequest) -> None:
             why = _("no model can be made of this mail: {why}").format(why=_(str(error)))
             raise click.ClickException(why) from error
     try:
-        name = publish(candidate.bundle, directory)
+        name = publish(candidate.bundle, directory, private_key=signing_key)
     except OSError as error:
         raise not_writable(directory, error, _) from error
     if request.as_json:
@@ -239,10 +242,28 @@ def _mail(
     return chain.from_iterable(read_index(index, on_problem=note) for index in indexes)
 
 
-def _live(directory: Path, _: Translator) -> Bundle:
+def _signing_key(settings: Settings, _: Translator) -> Ed25519PrivateKey | None:
+    """Read before anything is trained: no evening's work may end with a wrong path."""
+    path, asked = settings.training.signing_key, settings.model.signed_by
+    try:
+        key = None if path is None else read_signing_key(path)
+    except SigningKeyError as error:
+        text = _("training.signing_key: {path}: {why}; make one: schwamm model key FILE")
+        raise click.ClickException(text.format(path=path, why=_(str(error)))) from error
+    if asked and (key is None or public_half(key) != asked):
+        raise click.ClickException(
+            _(
+                "a model made here could not serve: model.signed_by asks for the signature of "
+                "another key; name the right one in training.signing_key"
+            )
+        )
+    return key
+
+
+def _live(registry: Registry, _: Translator) -> Bundle:
     """The model that serves, which is the shipped one where the promoted one can't be used."""
     try:
-        return Registry(directory).current()
+        return registry.current()
     except BundleError as error:
         text = _("the model that serves cannot be compared with: {error}")
         click.echo(text.format(error=explain_bundle_error(error, _)), err=True)

@@ -74,7 +74,7 @@ async def run_worker(settings: Settings, renewal: Renewal | None = None) -> None
     journal = Journal(state / "journal", "smtp", clock)
     availability = AvailabilityJournal(journal, clock)
     routing = Routing(state / "generations")
-    models = ServingModels(Registry(settings.models_directory))
+    models = ServingModels(Registry(settings.models_directory, public_key=settings.model_key))
     models.refresh()
     resolver = make_resolver(settings.dns, clock=clock, on_availability=availability.resolver)
     lists = connection_checks(settings, resolver, on_health=availability.block_list)

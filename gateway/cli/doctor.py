@@ -114,7 +114,7 @@ def _directory(settings: Settings, _: Translator) -> Generator[Finding, None, tu
 
 
 def _model(settings: Settings, _: Translator) -> Finding:
-    registry = Registry(settings.models_directory)
+    registry = Registry(settings.models_directory, public_key=settings.model_key)
     try:
         bundle = registry.current()
     except BundleError as error:

@@ -111,7 +111,7 @@ def models_of(settings: Settings) -> ContentModels:
     Raises:
         GatewayError: neither can be loaded.
     """
-    registry = Registry(settings.models_directory)
+    registry = Registry(settings.models_directory, public_key=settings.model_key)
     with suppress(BundleError):
         registry.current()
         return registry
@@ -139,6 +139,10 @@ class _PipelineScorer:
         verdict = self._verdict(raw)
         return [(one.word, one.weight) for one in verdict.words] if verdict else []
 
+    def close(self) -> None:
+        """Give the event loop back; the command that asked for the scorer is over."""
+        self._runner.close()
+
     def _verdict(self, raw: bytes) -> Verdict | None:
         mail = _mail(raw, self._client)
         return self._runner.run(self._scanner.scan(mail, None, generation=0)).verdict
@@ -151,9 +155,12 @@ def pipeline_scorer(models: ContentModels | None = None) -> Callable[[bytes], fl
     function's ``words`` tells which words of a message its verdict names.
     """
     settings = settings_or_defaults(None)
-    return _PipelineScorer(
+    scorer = _PipelineScorer(
         build_scanner(settings, models=models or models_of(settings), guard=_NobodyWatches())
     )
+    if command := click.get_current_context(silent=True):
+        command.call_on_close(scorer.close)
+    return scorer
 
 
 async def _scan_all(
