@@ -2,12 +2,14 @@
 
 import base64
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from gateway.core.record import CopyState, Event, MessageFacts, What
 from gateway.quarantine.review import LabelValue, Review, Reviewer, ReviewError
+from gateway.store.features import find_features
 from gateway.store.index import Index
 from gateway.store.journal import Journal
 from gateway.store.labels import LabelBook
@@ -186,6 +188,7 @@ class Quarantine:
         return Review(
             listings=self.index.listings,
             records=self.records,
+            features=partial(find_features, self.directory / "features"),
             journal=self.journal,
             clock=self.clock,
             reviewer=Reviewer(person=person, role=role, source="web"),

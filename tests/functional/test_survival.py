@@ -146,9 +146,13 @@ async def test_next_hop_down_means_spool_and_delivery_later(tmp_path: Path, root
             ledger = Ledger(host="127.0.0.1", port=gateway.smtp_port, entries=entries)
             await ledger.run()
             assert all(entry.answers == [250] for entry in entries)
+
+            def all_known() -> bool:
+                held = gateway.rows("quarantine", "list")
+                return len(held) + len(gateway.rows("queue", "list")) == 10
+
+            await in_thread(wait_until, all_known, "the index to know all of it")
             rows = await in_thread(gateway.rows, "queue", "list")
-            held = await in_thread(gateway.rows, "quarantine", "list")
-            assert len(rows) + len(held) == 10
             assert rows
             assert set(rows[0]) == {
                 *("id", "recipient", "next_hop", "state", "attempts", "next_attempt_at"),
