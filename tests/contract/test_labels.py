@@ -256,7 +256,7 @@ async def test_mail_that_is_gone_cannot_be_labelled_for_the_first_time(
 ) -> None:
     quarantine, mail_id = held
     quarantine.records.delete(mail_id)
-    with pytest.raises(ReviewError, match="not kept any more"):
+    with pytest.raises(ReviewError, match="nothing of it is kept any more"):
         quarantine.review().label(mail_id, LabelValue.SPAM)
 
 
