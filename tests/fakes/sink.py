@@ -6,6 +6,7 @@ after DATA up to and including the final dot, still dot-stuffed (``raw``).
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -90,7 +91,10 @@ class Sink:
         self.port = 0
 
     async def start(self, port: int = 0) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=1 << 20)
+        # Linux lets a receive buffer grow to 32 MB by itself: larger than "a large message".
+        listener = socket.create_server(("127.0.0.1", port), backlog=100)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self._server = await asyncio.start_server(self._serve, sock=listener, limit=1 << 20)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

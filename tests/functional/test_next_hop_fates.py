@@ -141,6 +141,7 @@ async def test_closes_in_the_middle_of_a_large_message(tmp_path: Path) -> None:
         async with serving(tmp_path, f"127.0.0.1:{free_port()}", **hops) as gateway:
             for name in sinks:
                 assert await send(gateway, name, f"bert@{name}.example", body=large) == 250
+            await until(lambda: len(gateway.rows("queue", "list")) == 2, "both copies")
             waiting = {str(row["recipient"]) for row in gateway.rows("queue", "list")}
             assert waiting == {"bert@close.example", "bert@reset.example"}
             assert not any(one.messages for one in sinks.values())
