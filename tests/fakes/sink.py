@@ -91,10 +91,7 @@ class Sink:
         self.port = 0
 
     async def start(self, port: int = 0) -> None:
-        # Linux lets a receive buffer grow to 32 MB by itself: larger than "a large message".
-        listener = socket.create_server(("127.0.0.1", port), backlog=100)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        self._server = await asyncio.start_server(self._serve, sock=listener, limit=1 << 20)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=1 << 20)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -161,6 +158,10 @@ class _Conversation:
         self.reader = reader
         self.writer = writer
         self.script = sink.script
+        if "in_data" in self.script.answers:
+            # Linux lets a receive buffer grow to 32 MB by itself: more than "a large message".
+            accepted: socket.socket = writer.get_extra_info("socket")
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self.wire = bytearray()
         sink.wires.append(self.wire)
         self.mail_from: str | None = None
