@@ -317,15 +317,18 @@ class Intake:
         if not any(copy.state in going for copy in facts.copies):
             return
         customers = {copy.customer for copy in facts.copies}
-        kept = KeptFeatures(
-            mail_id=facts.id,
-            customer=customers.pop() if len(customers) == 1 else "",
-            lesson=lesson(),
-        )
         try:
-            self.features.keep(kept)
+            self.features.keep(
+                KeptFeatures(
+                    mail_id=facts.id,
+                    customer=customers.pop() if len(customers) == 1 else "",
+                    lesson=lesson(),
+                )
+            )
         except StorageError as error:
             _log.warning("features not kept", mail_id=facts.id, reason=str(error))
+        except Exception:  # noqa: BLE001  a border: the mail has gone on, its reply must stand
+            _log.exception("features not kept", mail_id=facts.id)
 
     def _note(self, event: Event) -> None:
         try:
