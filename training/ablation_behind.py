@@ -8,7 +8,6 @@ model, which knows neither; and as a control that corpus's ham in the same place
 from __future__ import annotations
 
 import html
-import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -23,7 +22,7 @@ from models.message import scan
 from models.registry import baseline_directory
 from models.text import is_text
 from training.baseline_sources import split_header
-from training.bench_accuracy_streams import Corpora, csdmc_by_time
+from training.bench_accuracy_streams import Corpora, chance_of, csdmc_by_time
 
 HARMLESS_BYTES: Final = 64 * 1024
 _MESSAGES: Final = 150
@@ -37,7 +36,7 @@ class Harmless:
 
     def __init__(self, ham: Sequence[bytes]) -> None:
         self._texts = [text for text in (scan(raw).text for raw in ham) if len(text) > 200]
-        self._chance = random.Random(_SEED)  # noqa: S311  # repeatable, no secret
+        self._chance = chance_of(_SEED)
 
     def text(self) -> str:
         """Return at least `HARMLESS_BYTES` of texts."""

@@ -7,7 +7,6 @@ spam and, for the start, without the SpamAssassin corpus; judges what was left o
 
 from __future__ import annotations
 
-import random
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +41,7 @@ from training.bench_accuracy_streams import (
     Labelled,
     csdmc_by_time,
     mostly_spam,
+    shuffled,
     spamassassin_by_time,
 )
 from training.measures import measure
@@ -178,11 +178,8 @@ def start_table(bundle: Bundle, corpora: Corpora, console: Console) -> str:
         cells = [_measured(run, 0, count) for count in (300, 1000, len(stream))]
         rows.append(f"| {name} | {' | '.join(cells)} |")
         console.print(rows[-1], highlight=False)
-    head = (
-        "| start with | 1-ROCA %, first 300 | missed | 1-ROCA %, first 1,000 | missed "
-        "| 1-ROCA %, all | missed |\n| --- | --- | --- | --- | --- | --- | --- |\n"
-    )
-    return head + "\n".join(rows) + "\n"
+    columns = ("1-ROCA %, first 300", "missed", "1-ROCA %, first 1,000", "missed")
+    return _table(("start with", *columns, "1-ROCA %, all", "missed"), rows)
 
 
 def first_table(bundle: Bundle, corpora: Corpora, console: Console) -> str:
@@ -198,11 +195,11 @@ def first_table(bundle: Bundle, corpora: Corpora, console: Console) -> str:
         ("the same, last first", bundle, by_time[::-1]),
         ("the same, from 3,000", bundle, by_time[3000:]),
         ("the same, 71 % spam", bundle, thinned),
-        *((f"SpamAssassin, shuffle {n}", bundle, _shuffled(by_time, n)) for n in (1, 2)),
-        ("71 % spam, shuffle 1", bundle, _shuffled(thinned, 1)),
+        *((f"SpamAssassin, shuffle {n}", bundle, shuffled(by_time, n)) for n in (1, 2)),
+        ("71 % spam, shuffle 1", bundle, shuffled(thinned, 1)),
         ("CSDMC2010 by time", shipped, other),
         ("the same, last first", shipped, other[::-1]),
-        *((f"CSDMC2010, shuffle {n}", shipped, _shuffled(other, n)) for n in (1, 2)),
+        *((f"CSDMC2010, shuffle {n}", shipped, shuffled(other, n)) for n in (1, 2)),
     ]
     rows = []
     for name, start, messages in streams:
@@ -213,17 +210,8 @@ def first_table(bundle: Bundle, corpora: Corpora, console: Console) -> str:
             cells.append(_measured(run, 0, FIRST))
         rows.append(f"| {name} | {' | '.join(cells)} |")
         console.print(rows[-1], highlight=False)
-    head = (
-        "| stream | from nothing: 1-ROCA % | missed | from the baseline: 1-ROCA % | missed |\n"
-        "| --- | --- | --- | --- | --- |\n"
-    )
-    return head + "\n".join(rows) + "\n"
-
-
-def _shuffled(messages: Sequence[Labelled], seed: int) -> list[Labelled]:
-    order = list(messages)
-    random.Random(seed).shuffle(order)  # noqa: S311  # repeatable, no secret
-    return order
+    columns = ("from nothing: 1-ROCA %", "missed", "from the baseline: 1-ROCA %", "missed")
+    return _table(("stream", *columns), rows)
 
 
 def labels_table(bundle: Bundle, corpora: Corpora, console: Console) -> str:
@@ -255,8 +243,12 @@ def labels_table(bundle: Bundle, corpora: Corpora, console: Console) -> str:
             run = run_stream(cut, tested, learn=tested.train, feedback=feedback)
             rows.append(f"| {name} | {what} | {_measured(run, LABELS, len(cut))} |")
             console.print(rows[-1], highlight=False)
-    head = "| stream | known | 1-ROCA % | missed |\n| --- | --- | --- | --- |\n"
-    return head + "\n".join(rows) + "\n"
+    return _table(("stream", "known", "1-ROCA %", "missed"), rows)
+
+
+def _table(columns: Sequence[str], rows: Sequence[str]) -> str:
+    rule = ("---" for _ in columns)
+    return "\n".join([f"| {' | '.join(line)} |" for line in (columns, rule)] + [*rows, ""])
 
 
 def _both_kinds(messages: Sequence[Labelled]) -> Sequence[Labelled]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -78,6 +78,18 @@ class Corpora:
         return self._read[name]
 
 
+def chance_of(seed: int) -> random.Random:
+    """Return the chance by which streams are made: the same in every run, and no secret."""
+    return random.Random(seed)  # noqa: S311
+
+
+def shuffled(messages: Sequence[Labelled], seed: int) -> list[Labelled]:
+    """Return the messages in another order."""
+    order = list(messages)
+    chance_of(seed).shuffle(order)
+    return order
+
+
 def spamassassin_by_time(corpora: Corpora) -> Stream:
     """The SpamAssassin corpus in the order in which its mail arrived."""
     return Stream(
@@ -103,7 +115,7 @@ def german_mix(corpora: Corpora) -> Stream:
 
     The ham that lends its header is not in the stream itself.
     """
-    chance = random.Random(_SEED)  # noqa: S311  # repeatable, no secret
+    chance = chance_of(_SEED)
     ham = [message for message, is_spam in corpora.messages("spamassassin") if not is_spam]
     texts = [message for message, _ in corpora.messages("codealltag")]
     chance.shuffle(ham)
@@ -133,7 +145,7 @@ def mostly_spam(corpora: Corpora) -> Stream:
     messages = _by_time(corpora.messages("spamassassin"))
     ham = [place for place, (_, is_spam) in enumerate(messages) if not is_spam]
     wanted = round((len(messages) - len(ham)) * (1.0 - _MOSTLY_SPAM) / _MOSTLY_SPAM)
-    chance = random.Random(_SEED)  # noqa: S311  # repeatable, no secret
+    chance = chance_of(_SEED)
     kept = frozenset(chance.sample(ham, min(wanted, len(ham))))
     return Stream(
         name="mostly-spam",
@@ -148,7 +160,7 @@ def german_site(corpora: Corpora) -> Stream:
 
     Another stream on which no parameter of ours was ever chosen.
     """
-    chance = random.Random(_SEED)  # noqa: S311  # repeatable, no secret
+    chance = chance_of(_SEED)
     messages = _csdmc_alone(corpora)
     donors = [message for message, is_spam in messages if not is_spam]
     texts = [message for message, _ in corpora.messages("codealltag")]
@@ -171,7 +183,7 @@ def many_sites(corpora: Corpora) -> Stream:
     The German texts stand under headers of English ham that is in the stream, too. Large enough
     for 0.1 % of the ham to be eight messages.
     """
-    chance = random.Random(_SEED)  # noqa: S311  # repeatable, no secret
+    chance = chance_of(_SEED)
     mixed = [*corpora.messages("spamassassin"), *_csdmc_alone(corpora)]
     ham = [message for message, is_spam in mixed if not is_spam]
     texts = [message for message, _ in corpora.messages("codealltag")]
@@ -191,7 +203,7 @@ def many_sites(corpora: Corpora) -> Stream:
 
 def with_slips(stream: Stream, percent: int) -> Stream:
     """The same stream, told by somebody whose hand slips: so many labels are wrong, at random."""
-    chance = random.Random(_SEED + percent)  # noqa: S311  # repeatable, no secret
+    chance = chance_of(_SEED + percent)
     number = len(stream.messages)
     return replace(
         stream,
@@ -229,7 +241,7 @@ def shuffled_labels(corpora: Corpora) -> Stream:
     """The control: labels dealt at random. Whoever beats chance here was told the answers."""
     messages = _by_time(corpora.messages("spamassassin"))
     labels = [is_spam for _, is_spam in messages]
-    random.Random(_SEED).shuffle(labels)  # noqa: S311  # repeatable, no secret
+    chance_of(_SEED).shuffle(labels)
     return Stream(
         name="shuffled-labels",
         title="control: SpamAssassin with shuffled labels",

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import click
 
+from training.bench_accuracy_streams import chance_of
 from training.corpus import read_index
 from training.corpus.index import find_index
 
@@ -54,7 +55,7 @@ class Cost:
 def many_messages(corpora: Sequence[Path], number: int) -> Iterator[tuple[bytes, bool]]:
     """Yield so many different messages, by the days they came, made from those of the corpora."""
     read = [pair for corpus in corpora for pair in read_index(find_index(corpus), on_problem=_say)]
-    chance = random.Random(20_051_115)  # noqa: S311  # repeatable, no secret
+    chance = chance_of(20_051_115)
     chance.shuffle(read)
     for place in range(number):
         message, is_spam = read[place % len(read)]

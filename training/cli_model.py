@@ -105,15 +105,15 @@ def run_verify(name: str | None, *, config: Path | None) -> None:
 def run_promote(name: str, *, config: Path | None, force: bool) -> None:
     """Make a model serve; one that failed its gate only by force."""
     _ = _spoken(config)
-    directory = _directory(config)
+    registry = opened(config)
+    directory = registry.directory
     try:
         mend_shipped(directory, name)
     except OSError as error:
         raise not_writable(directory, error, _) from error
     except BundleError:
         pass  # told when it is loaded
-    history = History(directory, public_key=settings_of_service(config).model_key)
-    bundle = loaded(opened(config), name, _)
+    bundle = loaded(registry, name, _)
     passed = gate_of(bundle)
     if bundle.origin == "site" and not passed and not force:
         text = _(
@@ -127,7 +127,7 @@ def run_promote(name: str, *, config: Path | None, force: bool) -> None:
             )
         raise click.ClickException(text.format(model=name))
     why = "promoted by force" if force else "promoted"
-    done = _told(directory, lambda: history.promote(name, who=operator(), why=why), _)
+    done = _told(directory, lambda: History(registry).promote(name, who=operator(), why=why), _)
     if done.name == done.previous:
         click.echo(_("{model} served already").format(model=done.name))
         return
@@ -138,9 +138,8 @@ def run_promote(name: str, *, config: Path | None, force: bool) -> None:
 def run_rollback(*, config: Path | None) -> None:
     """Let the model serve again that served before."""
     _ = _spoken(config)
-    directory = _directory(config)
-    history = History(directory, public_key=settings_of_service(config).model_key)
-    done = _told(directory, lambda: history.rollback(who=operator()), _)
+    registry = opened(config)
+    done = _told(registry.directory, lambda: History(registry).rollback(who=operator()), _)
     text = _("{model} serves again; {before} is kept")
     click.echo(text.format(model=done.name, before=done.previous))
 

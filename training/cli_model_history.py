@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from models.bundle import BundleError
 from models.registry import Registry, mend_shipped
@@ -31,11 +30,11 @@ class Promotion:
 
 
 class History:
-    """The promotions of one models directory, oldest first, appended durably."""
+    """The promotions of one registry, oldest first, appended durably."""
 
-    def __init__(self, directory: Path, *, public_key: bytes | None = None) -> None:
-        self._registry = Registry(directory, public_key=public_key)
-        self._file = directory / _FILE
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._file = registry.directory / _FILE
 
     def promotions(self) -> Iterator[Promotion]:
         """Yield what is on record; a damaged line is passed over, it only costs a step back."""

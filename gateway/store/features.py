@@ -5,16 +5,13 @@ promised of these files and nothing waits for the disk: a killed process loses n
 may. What is damaged is skipped; a whole day goes when its time is over (data model, section 2).
 """
 
-import contextlib
 import json
 import os
-import re
 import shutil
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
 
@@ -24,6 +21,7 @@ from gateway.core.clock import Clock
 from gateway.core.errors import StorageError
 from gateway.core.ids import received_at_ms
 from gateway.core.lesson import Lesson
+from gateway.store.days import day_name, is_day, own_file
 from gateway.store.files import FileLayer, OsFileLayer, storage_error
 
 _log = structlog.get_logger()
@@ -32,7 +30,7 @@ _HEAD: Final = struct.Struct(">4sIHHI")
 _MARK: Final = b"SFT1"
 _MOST_FEATURE_BYTES: Final = 1 << 20
 _DAY_MS: Final = 86_400_000
-_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d\Z")
+_ENDING: Final = ".features"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,19 +79,15 @@ class FeatureLog:
 
     def _open_today(self) -> None:
         now_ms = self._clock.now_ms()
-        day = _day_of(now_ms)
+        day = day_name(now_ms)
         if self._descriptor >= 0 and day == self._day and self._files.has_name(self._descriptor):
             return
         self.close()
-        for folder in (self._directory, self._directory / day):
+        directory = self._directory / day
+        for folder in (self._directory, directory):
             self._files.make_directory(folder)
-        self._day = day
-        while self._descriptor < 0:
-            name = f"{self._role}-{os.getpid()}-{now_ms}.features"
-            with contextlib.suppress(FileExistsError):
-                self._descriptor = self._files.create(self._directory / day / name)
-            now_ms += 1  # taken only if the clock was set back
-        self._size = 0
+        self._day, self._size = day, 0
+        _, self._descriptor = own_file(self._files, directory, self._role, now_ms, _ENDING)
 
     def _take_back(self) -> None:
         """Part of an entry may be written: the next one must not be glued to it."""
@@ -111,8 +105,8 @@ def find_features(directory: Path, mail_id: str) -> KeptFeatures | None:
     Reads the files of the day the id was given, and of the next: a mail may come in for long.
     """
     given_at_ms = received_at_ms(mail_id)
-    for day in (_day_of(given_at_ms), _day_of(given_at_ms + _DAY_MS)):
-        for path in sorted((directory / day).glob("*.features")):
+    for day in (day_name(given_at_ms), day_name(given_at_ms + _DAY_MS)):
+        for path in sorted((directory / day).glob(f"*{_ENDING}")):
             try:
                 with path.open("rb") as file:
                     for kept in _entries(file, mail_id):
@@ -128,9 +122,9 @@ def forget_features(directory: Path, before_ms: int) -> int:
     Raises:
         StorageError: a day could not be removed.
     """
-    last, removed = _day_of(before_ms), 0
+    last, removed = day_name(before_ms), 0
     for day in sorted(directory.iterdir()) if directory.is_dir() else ():
-        if _DAY.match(day.name) and day.name < last:
+        if is_day(day.name) and day.name < last:
             try:
                 shutil.rmtree(day)
             except OSError as error:
@@ -184,7 +178,3 @@ def _entries(file: IO[bytes], mail_id: str) -> Iterator[KeptFeatures]:
                     arrived_at_ms=said["at"],
                 ),
             )
-
-
-def _day_of(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")

@@ -7,11 +7,9 @@ to any more: nobody would ever read that.
 """
 
 import errno
-import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from gateway.core.clock import Clock
 from gateway.core.errors import StorageError
 from gateway.core.record import Event
 from gateway.store.codec import event_to_line
+from gateway.store.days import day_name, own_file
 from gateway.store.files import (
     FileLayer,
     OsFileLayer,
@@ -35,17 +34,17 @@ _KEPT_NAMES = 8
 class _OpenFile:
     """One journal file of this process; closed when it is retired and nobody flushes it."""
 
-    def __init__(self, root: Path, name: str, layer: FileLayer) -> None:
-        self.name = name
-        self.day = name.partition("/")[0]
+    def __init__(self, path: Path, descriptor: int, layer: FileLayer) -> None:
+        self.path = path
+        self.descriptor = descriptor
+        self.day = path.parent.name
+        self.name = f"{self.day}/{path.name}"
         self.size = 0
-        self.path = root / name
         self._files = layer
         self._entry_is_durable = False
         self._users = 0
         self._retired = False
         self.flush = SharedFlush(self._flush)
-        self.descriptor = layer.create(self.path)
 
     def _flush(self) -> None:
         self._files.fsync(self.descriptor)
@@ -164,26 +163,20 @@ class Journal:
 
     def _file_of_today(self) -> _OpenFile:
         now_ms = self._clock.now_ms()
-        day = datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y-%m-%d")
+        day = day_name(now_ms)
         if self._current is not None:
             if self._current.day == day and self._files.has_name(self._current.descriptor):
                 return self._current
             self._retire(self._current)
+        directory = self._directory / day
         try:
-            make_durable_directory(self._files, self._directory / day)
-            self._current = self._create(day, now_ms)
+            make_durable_directory(self._files, directory)
+            path, descriptor = own_file(self._files, directory, self._role, now_ms, ".jsonl")
         except OSError as error:
-            raise storage_error(error, self._directory / day) from error
+            raise storage_error(error, directory) from error
+        self._current = _OpenFile(path, descriptor, self._files)
         self._names = [*self._names[1 - _KEPT_NAMES :], self._current.name]
         return self._current
-
-    def _create(self, day: str, start_ms: int) -> _OpenFile:
-        while True:
-            name = f"{day}/{self._role}-{os.getpid()}-{start_ms}.jsonl"
-            try:
-                return _OpenFile(self._directory, name, self._files)
-            except FileExistsError:
-                start_ms += 1  # the clock was set back, or a sister began in the same millisecond
 
     def _retire(self, file: _OpenFile) -> None:
         file.retire()

@@ -7,7 +7,7 @@ is left stands where it always stood, and rows made from it stay the same.
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -15,9 +15,9 @@ from typing import BinaryIO
 from gateway.core.errors import RecordFormatError
 from gateway.core.record import Event
 from gateway.store.codec import event_from_line
+from gateway.store.days import is_day
 
 _MAX_LINE_BYTES = 16 * 1024 * 1024
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
 _FILE = re.compile(r"[a-z]{1,20}-\d{1,10}-\d{1,15}\.jsonl\Z")
 _GAP = re.compile(rb'\{"skip":(\d{1,15})\}\n')
 
@@ -38,13 +38,13 @@ class JournalProblem:
 
 def journal_days(directory: Path) -> list[str]:
     """The days that have journals, oldest first."""
-    return _names(directory, _DAY)
+    return _names(directory, is_day)
 
 
 def journal_names(directory: Path, days: Iterable[str] | None = None) -> list[str]:
     """Journal files as ``<day>/<file>``, of these days or of all, by role and start in each."""
     wanted = journal_days(directory) if days is None else days
-    return [f"{day}/{name}" for day in wanted for name in _names(directory / day, _FILE)]
+    return [f"{day}/{name}" for day in wanted for name in _names(directory / day, _FILE.match)]
 
 
 def read_from(path: Path, offset: int) -> Iterator[tuple[Event | JournalProblem, int]]:
@@ -107,8 +107,8 @@ def _skip_line(file: BinaryIO) -> int | None:
     return None
 
 
-def _names(directory: Path, shape: re.Pattern[str]) -> list[str]:
+def _names(directory: Path, wanted: Callable[[str], object]) -> list[str]:
     try:
-        return sorted(name for name in os.listdir(directory) if shape.match(name))  # noqa: PTH208
+        return sorted(name for name in os.listdir(directory) if wanted(name))  # noqa: PTH208
     except (FileNotFoundError, NotADirectoryError):
         return []

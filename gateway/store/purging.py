@@ -24,10 +24,10 @@ from gateway.core.errors import RecordFormatError, StorageError
 from gateway.core.ids import first_id_at, is_mail_id
 from gateway.core.record import CopyState, What
 from gateway.store.codec import event_from_line
+from gateway.store.days import day_name
 from gateway.store.engine import Database
 from gateway.store.files import FileLayer, OsFileLayer, storage_error
 from gateway.store.journal_reading import gap_line, journal_days, journal_names, lines_from
-from gateway.store.records import day_name
 from gateway.store.schema import copy, event, journal_offset, message
 from gateway.store.statements import slices
 

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -23,6 +22,7 @@ from gateway.core.errors import RecordFormatError, StorageError
 from gateway.core.ids import is_mail_id, received_at_ms
 from gateway.core.record import MessageFacts
 from gateway.store import codec
+from gateway.store.days import day_name, is_day
 from gateway.store.errors import RecordMissingError
 from gateway.store.files import (
     FileLayer,
@@ -43,7 +43,6 @@ _MAX_FACTS_BYTES = 16 * 1024 * 1024
 _SMALL_BYTES = 64 * 1024  # up to here one write for all is cheaper than a second call
 _MAPPED_BYTES = 1024 * 1024  # from here content is mapped, so it has to start on a page
 _PAGE = 4096
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
 _WRITERS = 16  # threads that wait for the disk; as many records share one flush of a directory
 _STALE = ".rec.tmp"
 
@@ -248,7 +247,7 @@ class FileRecords:
     def ids(self, since_ms: int = 0) -> Iterator[str]:
         """All ids from that day on, oldest first; files that are none of ours are passed over."""
         first_day = day_name(since_ms)
-        for directory in _sorted_names(self._directory, _is_day):
+        for directory in _sorted_names(self._directory, is_day):
             if directory < first_day:
                 continue
             names = _sorted_names(self._directory / directory, _is_record)
@@ -267,7 +266,7 @@ class FileRecords:
                 remove_quietly(self._files, self._tmp / name)
                 removed += 1
         last_day = day_name(before_ms)
-        for name in _sorted_names(self._directory, _is_day):
+        for name in _sorted_names(self._directory, is_day):
             if name < last_day and not any((self._directory / name).iterdir()):
                 (self._directory / name).rmdir()
                 removed += 1
@@ -330,20 +329,11 @@ def _opened(path: Path) -> BinaryIO:
         raise storage_error(error, path) from error
 
 
-def day_name(at_ms: int) -> str:
-    """The UTC day as it names directories of records and journals."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")
-
-
 def _changed_at_ms(path: Path) -> float:
     try:
         return path.stat().st_mtime * 1000
     except OSError:  # it was published, or is gone
         return inf
-
-
-def _is_day(name: str) -> bool:
-    return _DAY.match(name) is not None
 
 
 def _is_record(name: str) -> bool:

@@ -90,6 +90,23 @@ class Bystander:
         return False
 
 
+def intake_of(
+    settings: Settings, records: FileRecords, journal: Journal, clock: Days, nobody: Bystander
+) -> Intake:
+    """What a worker has between the final dot and the reply, with nobody behind it."""
+    return Intake(
+        node="n1",
+        hostname="mx.trial.example",
+        scanner=build_scanner(settings, models=models_of(settings), guard=nobody),
+        relay=nobody,
+        records=records,
+        journal=journal,
+        strikes=nobody,
+        marks=Marks(bytes(32)),
+        clock=clock,
+    )
+
+
 class Site:
     """A gateway's state directory, with the mail of some days in it."""
 
@@ -110,17 +127,7 @@ class Site:
         clock, nobody, ids = Days(), Bystander(), IdSource("n1")
         journal = Journal(self.state / "journal", "smtp", clock)
         records = FileRecords(self.state / "records", self.state / "tmp")
-        intake = Intake(
-            node="n1",
-            hostname="mx.trial.example",
-            scanner=build_scanner(self.settings, models=models_of(self.settings), guard=nobody),
-            relay=nobody,
-            records=records,
-            journal=journal,
-            strikes=nobody,
-            marks=Marks(bytes(32)),
-            clock=clock,
-        )
+        intake = intake_of(self.settings, records, journal, clock, nobody)
         for number, (days_ago, content) in enumerate(mails):
             clock.at_ms = TODAY_MS - days_ago * DAY_MS - 60_000 + number
             await intake.take(mail(content, ids.next(clock.at_ms), clock.at_ms), SERVED)

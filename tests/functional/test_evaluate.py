@@ -25,6 +25,8 @@ from training.jig import Jig
 from training.measures import MEASURE_NAMES, measure
 from training.protocols import EvaluationProtocol
 
+pytestmark = pytest.mark.usefixtures("english")
+
 HAM_WORDS = [
     "meeting",
     "minutes",
@@ -49,11 +51,6 @@ SPAM_WORDS = [
     "cheap",
     "replica",
 ]
-
-
-@pytest.fixture(autouse=True)
-def english(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
 
 
 class WordBayes:

@@ -14,13 +14,10 @@ from training.cli import corpus, model, train
 from training.cli_model_history import History
 from training.cli_model_show import LEARNED_UNTIL
 
+pytestmark = pytest.mark.usefixtures("english")
+
 HAM_WORDS = [f"{a}{b}n" for a in "bdfgklmnprst" for b in "aeiou"]
 SPAM_WORDS = [f"{a}{b}x" for a in "bdfgklmnprst" for b in "aeiou"]
-
-
-@pytest.fixture(autouse=True)
-def english(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
 
 
 def letter(seed: int, *, is_spam: bool) -> bytes:
@@ -95,7 +92,8 @@ def test_labels_become_a_candidate_that_serves_only_when_promoted(index, config)
     done = call(model, "rollback", config=config)
     assert done.exit_code == 0, done.stderr
     assert Registry(models(config)).pointed() == baseline
-    assert [p.why for p in History(models(config)).promotions()] == ["promoted", "rollback"]
+    promotions = History(Registry(models(config))).promotions()
+    assert [one.why for one in promotions] == ["promoted", "rollback"]
     done = call(model, "rollback", config=config)
     assert done.exit_code == 1
     assert "nothing to go back to" in done.stderr
@@ -181,7 +179,7 @@ def test_a_damaged_model_is_named_and_never_promoted(index, config):
     assert done.exit_code == 1
     assert "damaged or tampered with" in done.stderr
     assert Registry(models(config)).pointed() == before
-    assert not list(History(models(config)).promotions())
+    assert not list(History(Registry(models(config))).promotions())
     assert "damaged" in listed(config)[name]["problem"]
     assert call(model, "promote", "../../etc", config=config).exit_code == 1
 
@@ -201,7 +199,7 @@ def test_a_torn_history_costs_one_step_only(index, config):
     call(model, "promote", told["model"], config=config)
     history = models(config) / "history.jsonl"
     history.write_bytes(history.read_bytes() + b'{"v":1,"name":"site-\xff\n[]\n')
-    assert len(list(History(models(config)).promotions())) == 1
+    assert len(list(History(Registry(models(config))).promotions())) == 1
     assert call(model, "rollback", config=config).exit_code == 0
 
 
@@ -249,7 +247,7 @@ def test_whoever_has_no_name_may_import_and_promote(index, config, monkeypatch):
     assert call(corpus, "import", "--index", index, config=config).exit_code == 0
     _, told = trained(config)
     assert call(model, "promote", told["model"], config=config).exit_code == 0
-    assert [one.who for one in History(models(config)).promotions()] == ["unknown"]
+    assert [one.who for one in History(Registry(models(config))).promotions()] == ["unknown"]
     assert call(model, "rollback", config=config).exit_code == 0
 
 

@@ -1,20 +1,17 @@
 """Keeping features comes after the hand-off: whatever goes wrong there, the reply stands."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gateway.app.scanning import build_scanner
-from gateway.cli.scan import models_of
 from gateway.core.errors import StorageFullError
 from gateway.core.ids import IdSource
-from gateway.delivery.marks import Marks
 from gateway.settings import load
-from gateway.smtp.intake import Intake
 from gateway.store.features import KeptFeatures
 from gateway.store.journal import Journal
 from gateway.store.records import FileRecords
-from tests.functional.test_drift import SERVED, TODAY_MS, Bystander, Days, mail
+from tests.functional.test_drift import SERVED, TODAY_MS, Bystander, Days, intake_of, mail
 from tests.functional.test_loop import HAM
 
 
@@ -36,18 +33,7 @@ async def test_the_reply_stands(tmp_path: Path, error: Exception) -> None:
     clock.at_ms = TODAY_MS
     journal = Journal(tmp_path / "journal", "smtp", clock)
     records = FileRecords(tmp_path / "records", tmp_path / "tmp")
-    intake = Intake(
-        node="n1",
-        hostname="mx.trial.example",
-        scanner=build_scanner(settings, models=models_of(settings), guard=nobody),
-        relay=nobody,
-        records=records,
-        journal=journal,
-        strikes=nobody,
-        marks=Marks(bytes(32)),
-        clock=clock,
-        features=features,
-    )
+    intake = replace(intake_of(settings, records, journal, clock, nobody), features=features)
     mail_id = IdSource("n1").next(TODAY_MS)
     reply = await intake.take(mail(HAM, mail_id, TODAY_MS), SERVED)
     assert reply.code == 250

@@ -21,6 +21,8 @@ from training.lessons import Lessons
 from training.slabs import merged, slabs_of, total
 from training.train import Example
 
+pytestmark = pytest.mark.usefixtures("english")
+
 DAY_S = 86_400.0
 START_S = 1_780_000_000.0
 CUSTOMERS = ("", "acme", "müller")
@@ -46,11 +48,6 @@ def lessons_for(numbers: range) -> Lessons:
             customer=CUSTOMERS[number % 3],
         )
     return lessons
-
-
-@pytest.fixture(autouse=True)
-def english(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
 
 
 @pytest.fixture(scope="module")

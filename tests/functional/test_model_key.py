@@ -15,10 +15,7 @@ from training.cli import model
 from training.publish import publish
 from training.signing_key import public_half, read_signing_key
 
-
-@pytest.fixture(autouse=True)
-def english(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
+pytestmark = pytest.mark.usefixtures("english")
 
 
 @pytest.fixture

@@ -26,10 +26,7 @@ from training.cli_model_history import History
 from training.online import OnlineFilter
 from training.publish import publish
 
-
-@pytest.fixture(autouse=True)
-def english(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
+pytestmark = pytest.mark.usefixtures("english")
 
 
 @pytest.fixture
@@ -100,7 +97,7 @@ def test_a_death_between_record_and_change_costs_no_step(
         for _ in range(3):
             call(config, *promoted)
     assert serving(config) == two
-    assert len(list(History(folder(config)).promotions())) == 5
+    assert len(list(History(Registry(folder(config))).promotions())) == 5
     for expected in (one, shipped):
         assert call(config, "rollback").exit_code == 0
         assert serving(config) == expected
@@ -117,8 +114,9 @@ def test_what_serves_already_is_said_to(config: Path) -> None:
 PROMOTES = """
 import sys
 from pathlib import Path
+from models.registry import Registry
 from training.cli_model_history import History
-done = History(Path(sys.argv[1]))
+done = History(Registry(Path(sys.argv[1])))
 print("ready", flush=True)
 sys.stdin.readline()
 for name in sys.argv[2:] * 8:
@@ -148,7 +146,7 @@ def test_of_two_who_promote_at_once_each_is_told_what_served_before(config: Path
             admin.stdin.write("go\n")
             admin.stdin.flush()
         assert [admin.wait(120) for admin in admins] == [0, 0]
-    done = list(History(folder(config)).promotions())
+    done = list(History(Registry(folder(config))).promotions())
     assert len(done) == 32
     assert [one.previous for one in done] == [first, *(one.name for one in done[:-1])]
     assert serving(config) == done[-1].name

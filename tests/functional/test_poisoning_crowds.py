@@ -9,10 +9,7 @@ from models.message import scan
 from models.registry import Registry
 from tests.fakes.labelled_site import BOTH, SPAM_WORDS, Labelled, Site, errors, flipped
 
-
-@pytest.fixture(autouse=True)
-def english(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
+pytestmark = pytest.mark.usefixtures("english")
 
 
 @pytest.fixture
