@@ -48,7 +48,7 @@ def commands() -> list[click.Command]:
     default="batch",
     show_default=True,
     metavar="P",
-    help="batch: score only. online: score, then learn each message. "
+    help="batch: score only; with --model none train on the earlier half, score the later. online: score, then learn each message. "
     "delayed:N: learn the first N messages only.",
 )
 @_SCORER
