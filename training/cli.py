@@ -48,8 +48,8 @@ def commands() -> list[click.Command]:
     default="batch",
     show_default=True,
     metavar="P",
-    help="batch: score only; with --model none train on the earlier half, score the later. online: score, then learn each message. "
-    "delayed:N: learn the first N messages only.",
+    help="batch: score only; with --model none train on the earlier half, score the later. "
+    "online: score, then learn each message. delayed:N: learn the first N messages only.",
 )
 @_SCORER
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N messages.")
